@@ -1,0 +1,68 @@
+/* The reasoner: policy + content → reasoning and verdict. */
+#ifndef SAFEGUARD_REASONER_H
+#define SAFEGUARD_REASONER_H
+
+#include "safeguard/content.h"
+#include "safeguard/model.h"
+#include "safeguard/verdict.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sg_check_options {
+    const char *effort;      /* "low", "medium", "high"; NULL: the policy's, else "medium" */
+    int reasoning_budget;    /* tokens of analysis after which the decision is asked for; 0: no budget */
+    double temperature;      /* 0: greedy */
+    double top_p;            /* 1: all */
+    uint64_t seed;
+    double deadline_ms;      /* 0: none */
+};
+
+/* Below this share of the model's own probability for all permitted answers, a verdict is undecided: a mask turns
+ * "the model wanted to say something else" into a confident answer. docs/verdict.md tells how it was chosen. */
+#define SG_LABEL_MASS_MIN 0.10
+
+enum sg_stream_kind {
+    SG_STREAM_PROMPT,    /* prompt being read: done and total tokens are set */
+    SG_STREAM_REASONING, /* text of the analysis, complete UTF-8 */
+    SG_STREAM_OUTPUT     /* text of the answer */
+};
+struct sg_stream_event {
+    enum sg_stream_kind kind;
+    const char *text; /* borrowed for the call */
+    size_t len;
+    int64_t done, total;
+};
+/* Runs on the engine's worker thread; what it takes, the model waits. */
+typedef void (*sg_stream_fn)(void *context, const struct sg_stream_event *event);
+
+struct sg_reasoner;
+
+/* A reasoner on our own engine. `context` is the number of positions of KV memory per sequence (0: the model's own
+ * context, at most 8,192). The model must outlive it. */
+SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg_reasoner **reasoner_out,
+                                                struct sg_error *err);
+void sg_reasoner_destroy(struct sg_reasoner *reasoner);
+
+/* Judge one content under one policy; blocks until the verdict. `verdict` must be initialised; it is filled also
+ * when undecided (reason says why: budget, context, unreadable, low label mass, deadline, cancelled). Errors
+ * are for what could not be judged at all: SG_ELIMIT (the policy alone exceeds the context, with both numbers),
+ * SG_ENOTFOUND (a model without a tokenizer), SG_ENOMEM. `stream` may be NULL. */
+SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_policy *policy,
+                                               const struct sg_content *content,
+                                               const struct sg_check_options *options, sg_stream_fn stream,
+                                               void *stream_context, struct sg_verdict *verdict,
+                                               struct sg_error *err);
+
+/* From any thread or a signal handler: the check in progress ends as undecided, "cancelled". */
+void sg_reasoner_cancel(struct sg_reasoner *reasoner);
+
+/* Tokens of the policy's prompt with this reasoner's tokenizer (for lint), without content. */
+SG_MUST_CHECK enum sg_status sg_reasoner_count(struct sg_reasoner *reasoner, const char *text, size_t len,
+                                               int64_t *tokens_out, struct sg_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
