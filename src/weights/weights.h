@@ -77,6 +77,10 @@ const struct sg_tensor *sg_weights_at(const struct sg_weights *weights, size_t i
  * `_blocks` tensor, joined with `_scales`; shape [experts, rows, columns] with columns in values. */
 const struct sg_tensor *sg_weights_find(const struct sg_weights *weights, const char *name);
 
+/* Why sg_weights_find does not know `name` although the file has it ("dtype I64", "5 dimensions"), or NULL. Such
+ * tensors do not make a safetensors file unreadable; a GGUF file with one is refused at open. */
+const char *sg_weights_skipped(const struct sg_weights *weights, const char *name);
+
 /* Tell the kernel that the pages of this tensor are not needed any more (they can be read again). */
 void sg_weights_release_pages(const struct sg_weights *weights, const struct sg_tensor *tensor);
 
@@ -136,7 +140,9 @@ static inline float sg_bf16_to_f32(uint16_t bits)
 /* --- writing (developer tools: dev rewrite, dev make-model) ------------------------------------------- */
 
 /* A GGUF v3 file written front to back: add metadata and declare all tensors, then write their bytes in the
- * order of declaration. Nothing but the current piece is held in memory. Create returns NULL with err set. */
+ * order of declaration, in pieces that do not cross from one tensor to the next. Nothing but the current piece is
+ * held in memory. Create returns NULL with err set; what the void calls could not do is told by the next write or by
+ * finish. */
 struct sg_gguf_writer;
 struct sg_gguf_writer *sg_gguf_create(const char *path, struct sg_error *err);
 void sg_gguf_put_u32(struct sg_gguf_writer *writer, const char *key, uint32_t value);
@@ -145,7 +151,8 @@ void sg_gguf_put_bool(struct sg_gguf_writer *writer, const char *key, bool value
 void sg_gguf_put_string(struct sg_gguf_writer *writer, const char *key, struct sg_slice value);
 void sg_gguf_put_strings(struct sg_gguf_writer *writer, const char *key, const struct sg_slice *values, size_t n);
 void sg_gguf_put_ints(struct sg_gguf_writer *writer, const char *key, const int32_t *values, size_t n);
-/* Copy every key-value of an open GGUF as it is, but for keys with the given prefix (may be NULL). */
+/* Copy every key-value of an open GGUF as it is, but for keys with the given prefix (may be NULL), and for split.*
+ * and general.alignment, which describe the file that is read and not the one that is written. */
 void sg_gguf_put_all(struct sg_gguf_writer *writer, const struct sg_weights *from, const char *but_prefix);
 /* shape outermost first. */
 void sg_gguf_declare(struct sg_gguf_writer *writer, const char *name, enum sg_dtype dtype, int n_dims,
