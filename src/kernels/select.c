@@ -1,0 +1,47 @@
+/* Which table runs: by what the processor says, or by SG_CPU. */
+#include "kernels/kernels.h"
+
+#include <stdlib.h>
+
+size_t sg_panel_q8_bytes(int n_blocks)
+{
+    return ((size_t)n_blocks * (512 + 32) + 63) / 64 * 64;
+}
+
+size_t sg_panel_mxfp4_bytes(int n_blocks)
+{
+    return ((size_t)n_blocks * (256 + 16) + 63) / 64 * 64;
+}
+
+const struct sg_kernels *const *sg_kernels_all(void)
+{
+    static const struct sg_kernels *all[4];
+    int n = 0;
+    all[n++] = &sg_kernels_scalar;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+        all[n++] = &sg_kernels_avx2;
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512vnni"))
+            all[n++] = &sg_kernels_avx512;
+    }
+#endif
+    all[n] = NULL;
+    return all;
+}
+
+enum sg_status sg_kernels_select(const struct sg_kernels **kernels_out, struct sg_error *err)
+{
+    const struct sg_kernels *const *all = sg_kernels_all();
+    const char *wanted = getenv("SG_CPU");
+    *kernels_out = NULL;
+    for (int i = 0; all[i]; i++)
+        if (!wanted || !*wanted || strcmp(wanted, all[i]->name) == 0)
+            *kernels_out = all[i]; /* the last is the best */
+    if (!*kernels_out)
+        return sg_fail(err, SG_EINVALID, "SG_CPU: got '%s', expected a level that this processor has: scalar%s%s",
+                       wanted, all[1] ? ", avx2" : "", all[1] && all[2] ? ", avx512" : "");
+    return SG_OK;
+}
