@@ -1,0 +1,13 @@
+/* One function per verb. argv stands behind the verb's name; the return value is the exit status. */
+#ifndef SG_CLI_VERBS_H
+#define SG_CLI_VERBS_H
+
+int sg_verb_check(int argc, char **argv);
+int sg_verb_policy(int argc, char **argv);
+int sg_verb_model(int argc, char **argv);
+int sg_verb_pull(int argc, char **argv);
+int sg_verb_bench(int argc, char **argv);
+int sg_verb_dev(int argc, char **argv);
+int sg_verb_dev_logits(int argc, char **argv);
+
+#endif
