@@ -135,8 +135,9 @@ static enum sg_status take_name(struct cursor *cursor, const char *what, char **
     if (status != SG_OK)
         return status;
     if (name.len == 0 || name.len > GGUF_NAME_MAX)
-        return sg_fail_at(cursor->err, SG_ELIMIT, at, "%s: %s at byte %llu has %zu bytes, expected 1 to %d",
-                          cursor->path, what, (unsigned long long)at, name.len, GGUF_NAME_MAX);
+        return sg_fail_at(cursor->err, name.len ? SG_ELIMIT : SG_EFORMAT, at,
+                          "%s: %s at byte %llu has %zu bytes, expected 1 to %d", cursor->path, what,
+                          (unsigned long long)at, name.len, GGUF_NAME_MAX);
     if (memchr(name.ptr, '\0', name.len))
         return sg_fail_at(cursor->err, SG_EFORMAT, at, "%s: %s at byte %llu (\"%s\") contains a NUL byte",
                           cursor->path, what, (unsigned long long)at, sg_shown(name.ptr, name.len).text);

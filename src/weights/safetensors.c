@@ -258,15 +258,16 @@ static enum sg_status join_one(const struct sg_weights *weights, struct sg_tenso
     struct shown shown = sg_shown(name, strlen(name));
     free(name);
     if (!scales)
-        return sg_fail(err, SG_EFORMAT, "tensor %s: there is no %s beside it",
+        return sg_fail(err, SG_EFORMAT, "%s: tensor %s: there is no %s for it", sg_weights_path_of(weights, blocks),
                        sg_shown(blocks->name, strlen(blocks->name)).text, shown.text);
     const int64_t *have = scales->shape, *want = blocks->shape;
     if (scales->dtype != SG_U8 || scales->n_dims != 3 || have[0] != want[0] || have[1] != want[1] ||
         have[2] != want[2])
-        return sg_fail(
-            err, SG_EFORMAT, "tensor %s is %s [%lld, %lld, %lld, %lld], expected U8 [%lld, %lld, %lld] as its blocks",
-            shown.text, sg_dtype_name(scales->dtype), (long long)have[0], (long long)have[1], (long long)have[2],
-            (long long)have[3], (long long)want[0], (long long)want[1], (long long)want[2]);
+        return sg_fail(err, SG_EFORMAT,
+                       "%s: tensor %s is %s [%lld, %lld, %lld, %lld], expected U8 [%lld, %lld, %lld] as its blocks",
+                       sg_weights_path_of(weights, scales), shown.text, sg_dtype_name(scales->dtype),
+                       (long long)have[0], (long long)have[1], (long long)have[2], (long long)have[3],
+                       (long long)want[0], (long long)want[1], (long long)want[2]);
     blocks->dtype = SG_MXFP4_ST;
     blocks->n_dims = 3;
     blocks->shape[2] *= 32; /* the blocks' 16 bytes each are in memory: no overflow */

@@ -133,7 +133,7 @@ static const struct weights_file *file_of(const struct sg_weights *weights, cons
     return NULL;
 }
 
-static const char *path_of(const struct sg_weights *weights, const struct sg_tensor *tensor)
+const char *sg_weights_path_of(const struct sg_weights *weights, const struct sg_tensor *tensor)
 {
     const struct weights_file *file = file_of(weights, tensor->data);
     return file ? file->path : "?";
@@ -158,7 +158,8 @@ enum sg_status sg_weights_index(struct sg_weights *weights, struct sg_error *err
         const struct sg_tensor *one = weights->by_name[i - 1], *two = weights->by_name[i];
         if (strcmp(one->name, two->name) == 0)
             return sg_fail(err, SG_EFORMAT, "%s: tensor %s occurs twice (also in %s), expected once",
-                           path_of(weights, two), sg_shown(two->name, strlen(two->name)).text, path_of(weights, one));
+                           sg_weights_path_of(weights, two), sg_shown(two->name, strlen(two->name)).text,
+                           sg_weights_path_of(weights, one));
     }
     return SG_OK;
 }

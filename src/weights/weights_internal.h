@@ -91,8 +91,11 @@ enum sg_status sg_weights_add(struct sg_weights *weights, const struct sg_tensor
 /* Sort the names; two tensors of one name are SG_EFORMAT. Call after the last change of the table. */
 enum sg_status sg_weights_index(struct sg_weights *weights, struct sg_error *err);
 
-/* Fill shape, n_bytes: product and byte count without overflow, columns in whole blocks. `where` opens the text of
- * the error. dims outermost first. */
+/* Path of the file that holds the tensor. */
+const char *sg_weights_path_of(const struct sg_weights *weights, const struct sg_tensor *tensor);
+
+/* Fill n_bytes from dtype and shape: no overflow of the product or the bytes, columns in whole blocks. `where` opens
+ * the text of the error. dims outermost first. */
 enum sg_status sg_tensor_measure(struct sg_tensor *tensor, const char *where, struct sg_error *err);
 
 /* gguf.c */
@@ -105,7 +108,7 @@ void sg_metas_free(struct weights_metas *metas);
 /* ggml's type number, -1 for a dtype that GGUF cannot hold. */
 int sg_gguf_type(enum sg_dtype dtype);
 
-/* safetensors.c: a folder (with `file` NULL), or a lone file. */
+/* safetensors.c: a folder or a file. */
 enum sg_status sg_safetensors_read(struct sg_weights *weights, const char *path, struct sg_error *err);
 /* Tensors of one mapped file; with `weight_map`, only those that it places in `part`. */
 enum sg_status sg_safetensors_parse(struct sg_weights *weights, size_t file, const json_t *weight_map,
