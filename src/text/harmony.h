@@ -17,9 +17,13 @@ struct sg_harmony { /* a tokenizer together with the ids that harmony needs */
 SG_MUST_CHECK enum sg_status sg_harmony_init(struct sg_harmony *harmony, const struct sg_tokenizer *tokenizer,
                                              struct sg_error *err);
 
+#define SG_CONSTRAIN "<|constrain|>"
+#define SG_HARMONY_IDENTITY "You are ChatGPT, a large language model trained by OpenAI."
+
 /* A message. Absent parts have ptr NULL. role is "system", "developer", "user", "assistant" or "tool";
- * name (the author of a tool message, such as "functions.f") is rendered instead of the role when present.
- * content_type is as harmony writes it, with the marker when it has one ("<|constrain|>json" or "code"). */
+ * name (the author of a tool message, such as "functions.f") is rendered instead of the role of a tool, and as
+ * "role:name" for the others. content_type is as harmony writes it, with the marker when it has one
+ * ("<|constrain|>json" or "code"). */
 struct sg_message {
     struct sg_slice role, name, recipient, channel, content_type, content;
 };
@@ -42,10 +46,20 @@ void sg_harmony_render_conversation(const struct sg_harmony *harmony, const stru
 
 /* --- incremental parsing ------------------------------------------------------------------------------ */
 
-/* What the parser saw with the last token. */
+/* Named maxima. A header beyond its own is an error in strict mode; in lenient mode its text becomes content. The
+ * others are SG_ELIMIT in both. */
+enum {
+    SG_HARMONY_MAX_HEADER = 1024,    /* bytes of one header */
+    SG_HARMONY_MAX_MESSAGES = 4096,  /* of one parser */
+    SG_HARMONY_MAX_TEXT = 64 << 20   /* bytes of content of one parser */
+};
+
+/* What the parser saw with the last token. END, RETURN and CALL always come with a message, the last one; a
+ * recovered message that had no <|message|> ends without BEGIN. */
 enum sg_harmony_event {
     SG_HARMONY_NONE,    /* inside a header, or nothing to tell */
-    SG_HARMONY_BEGIN,   /* header complete: role, recipient, channel, content_type are set */
+    SG_HARMONY_BEGIN,   /* header complete: role, recipient, channel, content_type are set; lenient: content may
+                           hold already what stood in the header and did not belong there */
     SG_HARMONY_CONTENT, /* content grew (sg_harmony_parser_message shows it all) */
     SG_HARMONY_END,     /* message closed by <|end|> */
     SG_HARMONY_RETURN,  /* message closed by <|return|>: generation done */
@@ -56,8 +70,8 @@ struct sg_harmony_parser;
 
 /* `start_role` is the role of the first message when its <|start|>role stands in the prompt ("assistant"),
  * NULL when the ids begin with <|start|>. strict: a malformed header is an error; lenient: it is recovered as
- * llama.cpp and vLLM users need it (text behind an unknown channel word becomes content, a missing channel
- * stays absent, <|start|> inside content closes the message). NULL when memory is short. */
+ * llama.cpp and vLLM users need it (text behind the channel word becomes content, a missing channel stays
+ * absent, <|start|> and <|channel|> inside content close the message). NULL when memory is short. */
 struct sg_harmony_parser *sg_harmony_parser_create(const struct sg_harmony *harmony, const char *start_role,
                                                    bool strict);
 void sg_harmony_parser_destroy(struct sg_harmony_parser *parser);
