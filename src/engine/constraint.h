@@ -23,6 +23,8 @@ struct sg_label_trie {
     size_t n_nodes;
 };
 
+enum { SG_LABELS_MAX = 4096, SG_LABEL_MAX_BYTES = 1024 };
+
 /* Labels are tokenised whole after `lead` ("" or " ": what stands between the header and the label). Two labels
  * with the same ids are SG_EINVALID and named. */
 SG_MUST_CHECK enum sg_status sg_label_trie_init(struct sg_label_trie *trie, const struct sg_tokenizer *tokenizer,
@@ -33,9 +35,9 @@ void sg_label_trie_deinit(struct sg_label_trie *trie);
 /* --- JSON object ---------------------------------------------------------------------------------------- */
 
 enum sg_json_type {
-    SG_JSON_CHOICE,      /* one of `choices`, each JSON text as it stands: 0, 1, null, "high" */
-    SG_JSON_STRING,      /* string of at most max_len characters; with `nullable` also null */
-    SG_JSON_STRINGS      /* array of at most max_items such strings */
+    SG_JSON_CHOICE, /* one of `choices`, each JSON text as it stands: 0, 1, null, "high" */
+    SG_JSON_STRING, /* string of at most max_len characters (code points); with `nullable` also null */
+    SG_JSON_STRINGS /* array of at most max_items such strings, none of them null; with `nullable` null for it all */
 };
 struct sg_json_field {
     struct sg_slice key;
@@ -48,9 +50,19 @@ struct sg_json_field {
 
 struct sg_json_grammar;
 
+enum { /* SG_EINVALID beyond them */
+    SG_JSON_MAX_FIELDS = 256,
+    SG_JSON_MAX_CHOICES = 1024,
+    SG_JSON_MAX_LEN = 65536,
+    SG_JSON_MAX_ITEMS = 4096,
+    SG_JSON_MAX_SPACE = 64
+};
+
 /* An object with exactly these fields in this order; at most `max_space` bytes of white space (space, newline,
- * tab) at each place where JSON allows it. Copies what it is given. Strings are valid UTF-8 without raw control
- * characters; escapes as in RFC 8259 (\uXXXX with paired surrogates). */
+ * tab) at each place where JSON allows it, but none behind the closing brace. Copies what it is given. Strings are
+ * valid UTF-8 without raw control characters; escapes as in RFC 8259 (\uXXXX with paired surrogates), but for
+ * \u0000, which C strings and many parsers cannot hold. From every state that can be reached the object can be
+ * completed. SG_EINVALID names the field and what is wrong with it. */
 SG_MUST_CHECK enum sg_status sg_json_grammar_create(const struct sg_json_field *fields, size_t n_fields, int max_space,
                                                     struct sg_json_grammar **grammar_out, struct sg_error *err);
 void sg_json_grammar_destroy(struct sg_json_grammar *grammar);
@@ -58,11 +70,11 @@ void sg_json_grammar_destroy(struct sg_json_grammar *grammar);
 /* Where a walk stands. Plain data: copy to fork. */
 struct sg_json_state {
     int16_t field;     /* index of the current field */
-    int16_t phase;     /* see constraint.c */
-    int32_t at;        /* bytes into a literal, characters into a string, … */
+    int16_t phase;     /* see json_grammar.c */
+    int32_t at;        /* bytes into a literal, characters into a string */
     int32_t items, spaces;
-    uint64_t alive;    /* choices that still match, as bits */
-    uint32_t utf8;     /* continuation bytes still due and their bounds, escape state */
+    int32_t choice, n_choices; /* the choices that still match: a range of the sorted list */
+    uint32_t utf8;     /* continuation bytes still due and their bounds, or the escape's digits so far */
 };
 void sg_json_start(const struct sg_json_grammar *grammar, struct sg_json_state *state);
 
@@ -76,13 +88,15 @@ int sg_json_value_next(const struct sg_json_grammar *grammar, const struct sg_js
 /* When only one byte can follow (no choice of spaces counted), that byte, else -1: keys need no model. */
 int sg_json_forced(const struct sg_json_grammar *grammar, const struct sg_json_state *state);
 
-/* Vocabulary prepared for masks: ordinary tokens sorted by their bytes, with shared-prefix lengths. */
+/* Vocabulary prepared for masks: ordinary tokens sorted by their bytes, with shared-prefix lengths. Keeps no
+ * reference to the tokenizer. NULL when memory is short. */
+enum { SG_VOCAB_MAX_TOKEN = 256 }; /* bytes; longer tokens are never permitted */
 struct sg_vocab_trie;
 struct sg_vocab_trie *sg_vocab_trie_create(const struct sg_tokenizer *tokenizer);
 void sg_vocab_trie_destroy(struct sg_vocab_trie *vocab);
 
 /* Set bit `id` of mask[(n_vocab + 63) / 64] for each ordinary token that the grammar permits here; all other
- * bits are cleared. Special and empty tokens are never permitted. Walks shared prefixes once. */
+ * bits are cleared. Special and empty tokens are never permitted. Walks shared prefixes once. Thread-safe. */
 void sg_json_mask(const struct sg_json_grammar *grammar, const struct sg_json_state *state,
                   const struct sg_vocab_trie *vocab, int32_t n_vocab, uint64_t *mask);
 
