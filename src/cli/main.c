@@ -12,6 +12,7 @@ static const struct {
     const char *summary;
 } verbs[] = {
     {"check", sg_verb_check, "judge content against a written policy"},
+    {"pull", sg_verb_pull, "fetch a model"},
     {NULL, NULL, NULL},
 };
 

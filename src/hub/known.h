@@ -26,9 +26,8 @@ struct sg_hub_name {
 };
 SG_MUST_CHECK enum sg_status sg_hub_name_parse(const char *text, struct sg_hub_name *name_out, struct sg_error *err);
 
-/* Folder of a known or "hf:" name below the cache folder: models/NAME or models/OWNER--NAME. While it is being
- * fetched the folder's name ends in SG_PARTIAL. free() *path_out. */
-#define SG_PARTIAL ".partial"
+/* Folder of a known or "hf:" name below the cache folder: models/NAME or models/OWNER--NAME. free()
+ * *path_out. */
 SG_MUST_CHECK enum sg_status sg_hub_folder(const char *name, char **path_out, struct sg_error *err);
 
 /* The part of a folder that sg_model_open takes: the folder itself when it holds a config.json and safetensors, else
