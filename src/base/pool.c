@@ -18,18 +18,20 @@ struct worker {
     pthread_t thread;
 };
 
+/* One loop at a time. `remaining` alone says whether there is work: taking it down by one from above zero claims the item
+ * of that number, and publishes fn and context with it. The loop is over when `done` items were finished, so the
+ * caller never waits for a worker that sleeps or was put aside by the kernel: it does the work itself. */
 struct sg_pool {
     int n_threads;
     sg_pool_fn fn;
     void *context;
-    int n_items;
-    _Alignas(64) atomic_int next;     /* next item to hand out */
-    _Alignas(64) atomic_int busy;     /* workers that have not finished the current loop */
-    _Alignas(64) atomic_uint loop;    /* counts loops; workers wait for a change */
+    _Alignas(64) atomic_int remaining;
+    _Alignas(64) atomic_int done;
+    _Alignas(64) atomic_uint loop; /* counts loops; sleepers wait for a change */
     atomic_bool stop;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    int n_asleep; /* under mutex */
+    atomic_int n_asleep;
     struct worker *workers;
 };
 
@@ -51,55 +53,49 @@ static int64_t now_ns(void)
 
 static void take_items(struct sg_pool *pool, int thread)
 {
-    for (;;) {
-        int item = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (item >= pool->n_items)
+    while (atomic_load_explicit(&pool->remaining, memory_order_relaxed) > 0) {
+        int item = atomic_fetch_sub_explicit(&pool->remaining, 1, memory_order_acquire) - 1;
+        if (item < 0)
             return;
         pool->fn(pool->context, item, thread);
+        atomic_fetch_add_explicit(&pool->done, 1, memory_order_release);
     }
 }
 
-/* Spin, then sleep, until the loop counter moves on from `seen`. */
-static unsigned wait_for_loop(struct sg_pool *pool, unsigned seen)
+/* Spin for a while for work, then sleep until a loop starts that was not there when the spinning began. */
+static void wait_for_work(struct sg_pool *pool)
 {
+    unsigned seen = atomic_load(&pool->loop);
     int64_t until = now_ns() + SPIN_NS;
     for (int i = 0;; i++) {
-        unsigned loop = atomic_load_explicit(&pool->loop, memory_order_acquire);
-        if (loop != seen)
-            return loop;
+        if (atomic_load_explicit(&pool->remaining, memory_order_relaxed) > 0 || atomic_load(&pool->stop))
+            return;
         relax();
         if (i % 64 == 63 && now_ns() > until)
             break;
     }
     pthread_mutex_lock(&pool->mutex);
-    pool->n_asleep++;
-    while (atomic_load_explicit(&pool->loop, memory_order_acquire) == seen)
+    atomic_fetch_add(&pool->n_asleep, 1);
+    while (atomic_load(&pool->loop) == seen && !atomic_load(&pool->stop))
         pthread_cond_wait(&pool->wake, &pool->mutex);
-    pool->n_asleep--;
+    atomic_fetch_sub(&pool->n_asleep, 1);
     pthread_mutex_unlock(&pool->mutex);
-    return atomic_load_explicit(&pool->loop, memory_order_acquire);
 }
 
 static void *work(void *argument)
 {
     struct worker *self = argument;
-    struct sg_pool *pool = self->pool;
-    unsigned seen = 0;
-    for (;;) {
-        seen = wait_for_loop(pool, seen);
-        if (atomic_load(&pool->stop))
-            return NULL;
-        take_items(pool, self->index);
-        atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_release);
+    while (!atomic_load(&self->pool->stop)) {
+        take_items(self->pool, self->index);
+        wait_for_work(self->pool);
     }
+    return NULL;
 }
 
-static void start_loop(struct sg_pool *pool)
+static void wake_sleepers(struct sg_pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add_explicit(&pool->loop, 1, memory_order_release);
-    if (pool->n_asleep)
-        pthread_cond_broadcast(&pool->wake);
+    pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -114,15 +110,16 @@ void sg_pool_run(struct sg_pool *pool, sg_pool_fn fn, void *context, int n_items
     }
     pool->fn = fn;
     pool->context = context;
-    pool->n_items = n_items;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->busy, pool->n_threads - 1, memory_order_relaxed);
-    start_loop(pool);
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->remaining, n_items, memory_order_release);
+    atomic_fetch_add(&pool->loop, 1);
+    if (atomic_load(&pool->n_asleep))
+        wake_sleepers(pool);
     take_items(pool, 0);
-    for (int i = 0; atomic_load_explicit(&pool->busy, memory_order_acquire) > 0; i++) {
+    for (int i = 0; atomic_load_explicit(&pool->done, memory_order_acquire) < n_items; i++) {
         relax();
-        if (i % 1024 == 1023)
-            sched_yield(); /* more threads than cores: let the last worker finish */
+        if (i % 64 == 63)
+            sched_yield(); /* a worker in the middle of an item may wait for this very core */
     }
 }
 
@@ -173,7 +170,7 @@ void sg_pool_destroy(struct sg_pool *pool)
     if (!pool)
         return;
     atomic_store(&pool->stop, true);
-    start_loop(pool);
+    wake_sleepers(pool);
     for (int i = 1; i < pool->n_threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->wake);
