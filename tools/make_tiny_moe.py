@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the two small random gpt-oss models of tests/golden/data, with tokens and float64 logits.
 
-    tiny-128e  128 experts (top 4), hidden 64, ffn 32, F32 dense: routing as wide as the 120b's
+    tiny-128e  128 experts (top 4), hidden 64, ffn 32, F16 dense, F32 embeddings: routing as wide as the 120b's
     tiny-odd   odd sizes everywhere, its own rope, eps and window, BF16 dense: catches sizes that are hard-coded
 
 Embeddings are small, so that the eps of the first norm matters; the tokens are chosen so that no token is near to
@@ -25,11 +25,12 @@ COMMON = {"head_dim": 64, "min_gap": 0.02, "n_tokens": 200, "stride": 2}
 MODELS = {
     "tiny-128e": COMMON | {
         "seed": 128, "layers": 2, "hidden": 64, "ffn": 32, "experts": 128, "top": 4, "vocab": 128, "q_heads": 2,
-        "kv_heads": 1, "window": 128, "theta": 150000.0, "factor": 32.0, "original": 4096, "eps": 1e-5, "dense": "F32"},
+        "kv_heads": 1, "window": 128, "theta": 150000.0, "factor": 32.0, "original": 4096, "eps": 1e-5, "dense": "F16",
+        "embedding": "F32"},
     "tiny-odd": COMMON | {
         "seed": 300, "layers": 3, "hidden": 96, "ffn": 160, "experts": 6, "top": 2, "vocab": 300, "q_heads": 6,
         "kv_heads": 3, "window": 32, "theta": 10007.0, "factor": 8.0, "original": 1024, "eps": 1e-6, "dense": "BF16",
-        "beta_fast": 24.0, "beta_slow": 2.0},
+        "embedding": "BF16", "beta_fast": 24.0, "beta_slow": 2.0, "stride": 4},
 }
 
 
@@ -63,13 +64,10 @@ def write_model(path, c):
     def f32(name, *shape, mean=0.0, std=1.0):
         writer.add_tensor(name, (mean + std * rng.standard_normal(shape)).astype(np.float32))
 
-    def dense(name, rows, columns, std):
+    def matrix(name, rows, columns, std, dtype=c["dense"]):
         values = (std * rng.standard_normal((rows, columns))).astype(np.float32)
-        if c["dense"] == "F32":
-            writer.add_tensor(name, values)
-        else:
-            kind = gguf.GGMLQuantizationType[c["dense"]]
-            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        kind = gguf.GGMLQuantizationType[dtype]
+        writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
 
     def mxfp4(name, rows, columns):
         """Random codes (a code has a standard deviation of about 2.9) under scales 2^-6 to 2^-3."""
@@ -79,15 +77,15 @@ def write_model(path, c):
         writer.add_tensor(name, blocks.reshape(c["experts"], rows, -1), raw_dtype=gguf.GGMLQuantizationType.MXFP4)
 
     hidden, q_rows, kv_rows = c["hidden"], c["q_heads"] * c["head_dim"], c["kv_heads"] * c["head_dim"]
-    dense("token_embd.weight", c["vocab"], hidden, std=3e-3)
+    matrix("token_embd.weight", c["vocab"], hidden, std=3e-3, dtype=c["embedding"])
     for layer in range(c["layers"]):
         at = f"blk.{layer}."
         f32(at + "attn_norm.weight", hidden, mean=1, std=0.2)
         for name, rows in (("q", q_rows), ("k", kv_rows), ("v", kv_rows)):
-            dense(f"{at}attn_{name}.weight", rows, hidden, std=1.2 * hidden**-0.5)
+            matrix(f"{at}attn_{name}.weight", rows, hidden, std=1.2 * hidden**-0.5)
             f32(f"{at}attn_{name}.bias", rows, std=0.3)
         f32(at + "attn_sinks.weight", c["q_heads"], std=1.5)
-        dense(at + "attn_output.weight", hidden, q_rows, std=q_rows**-0.5)
+        matrix(at + "attn_output.weight", hidden, q_rows, std=q_rows**-0.5)
         f32(at + "attn_output.bias", hidden, std=0.1)
         f32(at + "post_attention_norm.weight", hidden, mean=1, std=0.2)
         f32(at + "ffn_gate_inp.weight", c["experts"], hidden, std=2 * hidden**-0.5)
@@ -99,7 +97,7 @@ def write_model(path, c):
         mxfp4(at + "ffn_down_exps.weight", hidden, c["ffn"])
         f32(at + "ffn_down_exps.bias", c["experts"], hidden, std=0.2)
     f32("output_norm.weight", hidden, mean=1, std=0.2)
-    dense("output.weight", c["vocab"], hidden, std=3 * hidden**-0.5)
+    matrix("output.weight", c["vocab"], hidden, std=3 * hidden**-0.5, dtype=c["embedding"])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
