@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -166,13 +167,13 @@ static bool looks_like_conversation(const struct sg_buffer *text)
     return strncmp(at, "\"messages\"", 10) == 0;
 }
 
-static enum sg_status read_content(struct sg_check_run *run, const char *const *words, size_t n_words,
+static enum sg_status read_content(struct sg_check_run *run, char **words, int n_words,
                                    struct sg_content **content_out, struct sg_error *err)
 {
     struct sg_buffer text = {0};
     enum sg_status status = SG_OK;
     *content_out = NULL;
-    for (size_t i = 0; i < n_words; i++)
+    for (int i = 0; i < n_words; i++)
         sg_buffer_printf(&text, "%s%s", i ? " " : "", words[i]);
     if (n_words == 0)
         status = sg_file_read(run->file ? run->file : "-", SG_CONTENT_MAX_BYTES, &text, err);
@@ -214,7 +215,7 @@ static enum sg_status show(struct sg_check_run *run, struct sg_render *render, c
     return SG_OK;
 }
 
-static int check_one(struct sg_check_run *run, const char *const *words, size_t n_words)
+static int check_one(struct sg_check_run *run, char **words, int n_words)
 {
     struct sg_error err;
     struct sg_content *content;
@@ -255,7 +256,7 @@ static int check_one(struct sg_check_run *run, const char *const *words, size_t 
 }
 
 /* What options alone can tell; -1 when all is well. */
-static int check_use(struct sg_check_run *run, size_t n_words)
+static int check_use(struct sg_check_run *run, int n_words)
 {
     if (run->policy_paths.n == 0)
         return sg_say_usage(&verb, "no policy: say --policy FILE");
@@ -276,7 +277,7 @@ static int check_use(struct sg_check_run *run, size_t n_words)
     return -1;
 }
 
-static int run_check(struct sg_check_run *run, const char *const *words, size_t n_words)
+static int run_check(struct sg_check_run *run, char **words, int n_words)
 {
     struct sg_error err;
     for (; run->n_policies < run->policy_paths.n; run->n_policies++) {
@@ -288,7 +289,7 @@ static int run_check(struct sg_check_run *run, const char *const *words, size_t 
 }
 
 /* Defaults from the settings file, then the command line over them; -1 means go on. */
-static int parse(struct sg_check_run *run, int argc, char **argv, const char **words, size_t *n_words)
+static int parse(struct sg_check_run *run, int *argc, char **argv)
 {
     const struct sg_option options[] = {
         {"policy", SG_OPTION_LIST, &run->policy_paths, "FILE",
@@ -343,28 +344,25 @@ static int parse(struct sg_check_run *run, int argc, char **argv, const char **w
     run->threads = run->settings.threads;
     run->context = run->settings.context;
     run->repack = run->settings.repack;
-    int exit = sg_options_start(&verb, options, argc, argv, words, n_words);
+    int exit = sg_options_start(&verb, options, argc, argv, 0, INT_MAX);
     if (run->format)
         run->input.format = strcmp(run->format, "csv") == 0 ? SG_INPUT_CSV : SG_INPUT_JSONL;
     if (run->separator)
         run->input.separator = *run->separator == 'c' ? ',' : *run->separator == 's' ? ';' : '\t';
-    return exit >= 0 ? exit : check_use(run, *n_words);
+    return exit >= 0 ? exit : check_use(run, *argc);
 }
 
 int sg_verb_check(int argc, char **argv)
 {
     struct sg_check_run run = {.verb = &verb, .judge_index = SG_JUDGE_LAST, .check = {.top_p = 1}};
-    const char **words = calloc((size_t)argc + 1, sizeof *words);
-    size_t n_words = 0;
-    int exit = words ? parse(&run, argc, argv, words, &n_words) : SG_EXIT_FAILURE;
+    int exit = parse(&run, &argc, argv);
     if (exit < 0)
-        exit = run_check(&run, words, n_words);
+        exit = run_check(&run, argv, argc);
     interrupted_reasoner = NULL;
     sg_reasoner_destroy(run.reasoner);
     sg_model_close(run.model);
     for (size_t i = 0; i < run.n_policies; i++)
         sg_policy_close(run.policies[i]);
     sg_settings_deinit(&run.settings);
-    free(words);
     return exit;
 }

@@ -111,18 +111,12 @@ int sg_verb_pull(int argc, char **argv)
                     "  safeguard pull gpt-oss-safeguard-20b\n"
                     "  HF_ENDPOINT=https://mirror.example safeguard pull hf:openai/gpt-oss-safeguard-20b\n",
     };
-    const char **names = calloc((size_t)argc + 1, sizeof *names);
-    size_t n_names = 0;
-    int exit = about && names ? sg_options_start(&verb, options, argc, argv, names, &n_names) : SG_EXIT_FAILURE;
-    if (exit < 0 && n_names != 1)
-        exit = sg_say_usage(&verb, "expected one NAME, got %zu", n_names);
+    int exit = about ? sg_options_start(&verb, options, &argc, argv, 1, 1) : SG_EXIT_FAILURE;
     if (exit < 0) {
         pull_options.token = pick(getenv("HF_TOKEN"), NULL);
-        pull_options.endpoint =
-            pick(pull_options.endpoint, pick(getenv("HF_ENDPOINT"), pick(settings.endpoint, NULL)));
-        exit = pull(names[0], &pull_options);
+        pull_options.endpoint = pick(pull_options.endpoint, pick(getenv("HF_ENDPOINT"), settings.endpoint));
+        exit = pull(argv[0], &pull_options);
     }
-    free(names);
     free(about);
     sg_settings_deinit(&settings);
     return exit;

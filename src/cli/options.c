@@ -83,16 +83,16 @@ static const struct sg_option *find(const struct sg_option *options, const char 
     return NULL;
 }
 
-enum sg_status sg_options_parse(const struct sg_option *options, int argc, char **argv, const char **rest,
-                                size_t *n_rest_out, bool *help_out, struct sg_error *err)
+enum sg_status sg_options_parse(const struct sg_option *options, int *argc, char **argv, bool *help_out,
+                                struct sg_error *err)
 {
-    *n_rest_out = 0;
+    int n_words = 0, n = *argc;
     *help_out = false;
     bool open = true; /* until "--" */
-    for (int i = 0; i < argc; i++) {
-        const char *word = argv[i];
+    for (int i = 0; i < n; i++) {
+        char *word = argv[i];
         if (!open || word[0] != '-' || word[1] == '\0') {
-            rest[(*n_rest_out)++] = word;
+            argv[n_words++] = word;
             continue;
         }
         if (strcmp(word, "--") == 0) {
@@ -111,7 +111,7 @@ enum sg_status sg_options_parse(const struct sg_option *options, int argc, char 
         if (!has_value(option) && value)
             return sg_fail(err, SG_EINVALID, "--%s takes no value", option->name);
         if (has_value(option) && !value) {
-            if (i + 1 == argc)
+            if (i + 1 == n)
                 return sg_fail(err, SG_EINVALID, "--%s needs a value: %s", option->name, option->argument);
             value = argv[++i];
         }
@@ -119,6 +119,7 @@ enum sg_status sg_options_parse(const struct sg_option *options, int argc, char 
         if (status != SG_OK)
             return status;
     }
+    *argc = n_words;
     return SG_OK;
 }
 
@@ -156,17 +157,37 @@ void sg_options_help(const struct sg_verb *verb, const struct sg_option *options
                         : "  0  done\n  1  it failed; standard error says what and why\n  2  wrong use\n");
 }
 
-int sg_options_start(const struct sg_verb *verb, const struct sg_option *options, int argc, char **argv,
-                     const char **rest, size_t *n_rest_out)
+int sg_options_start(const struct sg_verb *verb, const struct sg_option *options, int *argc, char **argv,
+                     int min_words, int max_words)
 {
     struct sg_error err;
     bool help;
-    if (sg_options_parse(options, argc, argv, rest, n_rest_out, &help, &err) != SG_OK)
+    if (sg_options_parse(options, argc, argv, &help, &err) != SG_OK)
         return sg_say_usage(verb, "%s", err.text);
-    if (!help)
-        return -1;
-    sg_options_help(verb, options, stdout);
-    return SG_EXIT_OK;
+    if (help) {
+        sg_options_help(verb, options, stdout);
+        return SG_EXIT_OK;
+    }
+    if (*argc < min_words || *argc > max_words)
+        return sg_say_usage(verb, "expected %s, got %d words besides the options", verb->usage, *argc);
+    return -1;
+}
+
+int sg_family_run(const char *name, const char *summary, const struct sg_family_verb *verbs, int argc, char **argv)
+{
+    for (const struct sg_family_verb *verb = verbs; argc > 0 && verb->name; verb++)
+        if (strcmp(verb->name, argv[0]) == 0)
+            return verb->run(argc - 1, argv + 1);
+    bool help =
+        argc > 0 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 || !strcmp(argv[0], "help"));
+    FILE *out = help ? stdout : stderr;
+    if (argc > 0 && !help)
+        fprintf(out, "%s: no such verb\n\n", name);
+    fprintf(out, "%s: %s\n\nUsage: %s VERB …\n\nVerbs:\n", name, summary, name);
+    for (const struct sg_family_verb *verb = verbs; verb->name; verb++)
+        fprintf(out, "  %-12s%s\n", verb->name, verb->summary);
+    fprintf(out, "\n%s VERB --help tells more, with examples.\n", name);
+    return help ? SG_EXIT_OK : SG_EXIT_USAGE;
 }
 
 int sg_say_error(const struct sg_error *err, int exit)

@@ -56,19 +56,30 @@ struct sg_verb {
     const char *exits; /* NULL for the usual 0, 1, 2 */
 };
 
-/* Parse argv[0 … argc - 1] (without program and verb). What is no option lands in `rest`, borrowed; everything
+/* Parse argv[0 … *argc - 1] (without program and verb). What is no option is left in argv[0 … *argc - 1]; everything
  * after "--" is no option. Sets *help_out when --help or -h was met (then nothing else counts). SG_EINVALID names
  * the option, what it got and what it expects. */
-SG_MUST_CHECK enum sg_status sg_options_parse(const struct sg_option *options, int argc, char **argv,
-                                              const char **rest, size_t *n_rest_out, bool *help_out,
+SG_MUST_CHECK enum sg_status sg_options_parse(const struct sg_option *options, int *argc, char **argv, bool *help_out,
                                               struct sg_error *err);
 
 void sg_options_help(const struct sg_verb *verb, const struct sg_option *options, FILE *out);
 
 /* Parse, and do what every verb does: --help prints to standard output and returns SG_EXIT_OK, an error is said
- * on standard error and returns SG_EXIT_USAGE; -1 means go on. `rest` holds at least argc pointers. */
-int sg_options_start(const struct sg_verb *verb, const struct sg_option *options, int argc, char **argv,
-                     const char **rest, size_t *n_rest_out);
+ * on standard error and returns SG_EXIT_USAGE; -1 means go on. More or fewer words
+ * than min_words … max_words that are no options are an error too. */
+int sg_options_start(const struct sg_verb *verb, const struct sg_option *options, int *argc, char **argv,
+                     int min_words, int max_words);
+
+/* A verb that has verbs below it ("policy lint"), or the program itself. */
+struct sg_family_verb {
+    const char *name; /* NULL ends the table */
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+/* Run the verb that argv[0] names on what follows it, or say on standard output (--help) or standard error which
+ * there are. `name` is "safeguard" or "safeguard policy". */
+int sg_family_run(const char *name, const char *summary, const struct sg_family_verb *verbs, int argc, char **argv);
 
 /* "safeguard: TEXT" on standard error, safe for a terminal; returns `exit`. */
 int sg_say_error(const struct sg_error *err, int exit);

@@ -219,16 +219,23 @@ static void put_windows(FILE *out, const struct sg_verdict *verdict)
     }
 }
 
+/* Tokens and times, as far as they are known. */
 static void put_times(const struct sg_render *render, const struct sg_verdict *verdict)
 {
-    char read[32], cached[32], written[32], prefill[32], decode[32];
-    double rate = verdict->decode_ms > 0 ? 1000 * (double)verdict->n_output_tokens / verdict->decode_ms : 0;
-    fprintf(render->out, "%s  %s tokens read (%s from the cache) in %s, %s written in %s (%.1f/s)%s\n",
-            render->colour ? DIM : "", sg_show_count(verdict->n_prompt_tokens, read, sizeof read),
-            sg_show_count(verdict->n_cached_tokens, cached, sizeof cached),
-            sg_show_time(verdict->prefill_ms / 1000, prefill, sizeof prefill),
-            sg_show_count(verdict->n_output_tokens, written, sizeof written),
-            sg_show_time(verdict->decode_ms / 1000, decode, sizeof decode), rate, render->colour ? OFF : "");
+    FILE *out = render->out;
+    char count[32], cached[32], time[32];
+    if (verdict->n_prompt_tokens < 0 || verdict->n_output_tokens < 0)
+        return;
+    fprintf(out, "%s  %s tokens read", render->colour ? DIM : "",
+            sg_show_count(verdict->n_prompt_tokens, count, sizeof count));
+    if (verdict->n_cached_tokens > 0)
+        fprintf(out, " (%s of them from the cache)", sg_show_count(verdict->n_cached_tokens, cached, sizeof cached));
+    fprintf(out, " in %s, %s written", sg_show_time(verdict->prefill_ms / 1000, time, sizeof time),
+            sg_show_count(verdict->n_output_tokens, count, sizeof count));
+    fprintf(out, " in %s", sg_show_time(verdict->decode_ms / 1000, time, sizeof time));
+    if (verdict->decode_ms > 0)
+        fprintf(out, ", %.1f tokens/s", 1000 * (double)verdict->n_output_tokens / verdict->decode_ms);
+    fprintf(out, "%s\n", render->colour ? OFF : "");
 }
 
 void sg_render_verdict(struct sg_render *render, const struct sg_policy *policy, const struct sg_verdict *verdict)

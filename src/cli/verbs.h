@@ -8,6 +8,8 @@ int sg_verb_model(int argc, char **argv);
 int sg_verb_pull(int argc, char **argv);
 int sg_verb_bench(int argc, char **argv);
 int sg_verb_dev(int argc, char **argv);
+/* Of the family "dev". */
 int sg_verb_dev_logits(int argc, char **argv);
+int sg_verb_make_model(int argc, char **argv);
 
 #endif
