@@ -120,6 +120,9 @@ enum sg_status sg_safetensors_join(struct sg_weights *weights, struct sg_error *
 void sg_gguf_copy(struct sg_gguf_writer *writer, const struct sg_weights *from,
                   bool (*keep)(const char *key, const void *context), const void *context);
 
+/* make_vocab.c: the tokenizer keys of o200k_harmony from the rank file of o200k_base. */
+enum sg_status sg_gguf_put_tiktoken(struct sg_gguf_writer *writer, const char *path, struct sg_error *err);
+
 /* Open bytes in memory as one file called `name`, for the fuzz targets. They must outlive the weights. */
 enum sg_status sg_weights_open_memory(enum sg_weights_kind kind, const char *name, const void *bytes, size_t len,
                                       struct sg_weights **weights_out, struct sg_error *err);
