@@ -61,8 +61,9 @@ bool sg_same_word(struct sg_slice a, struct sg_slice b)
 size_t sg_find_word(struct sg_slice text, const char *needle, size_t from)
 {
     size_t n = strlen(needle);
+    int first = tolower((unsigned char)needle[0]);
     for (size_t i = from; i + n <= text.len; i++) {
-        if (tolower((unsigned char)text.ptr[i]) == needle[0] && strncasecmp(text.ptr + i, needle, n) == 0 &&
+        if (tolower((unsigned char)text.ptr[i]) == first && strncasecmp(text.ptr + i, needle, n) == 0 &&
             (i == 0 || !sg_is_word(text.ptr[i - 1])) && (i + n == text.len || !sg_is_word(text.ptr[i + n])))
             return i;
     }

@@ -63,8 +63,8 @@ static struct id_form id_at(struct sg_slice text, size_t at, bool any_case)
         second++;
     if (second > n + 2 && second < text.len && second - n < 8 && (text.ptr[second] == '-' || digit(text.ptr[second])))
         n = second;
-    if (letters > 0 && n + 1 < text.len && text.ptr[n] == '-' && digit(text.ptr[n + 1]))
-        n++;
+    bool hyphen = letters > 0 && n + 1 < text.len && text.ptr[n] == '-' && digit(text.ptr[n + 1]);
+    n += hyphen;
     size_t digits = n;
     while (n < text.len && digit(text.ptr[n]))
         n++;
@@ -81,6 +81,7 @@ static struct id_form id_at(struct sg_slice text, size_t at, bool any_case)
     if (n + 1 < text.len && text.ptr[n] == '.' && sg_is_word(text.ptr[n + 1]))
         return id; /* a file name or a host, no id */
     id.numeric = letters == 0;
+    id.dotted = id.dotted && !hyphen; /* "GPT-4.1" is a name as easily as an id */
     /* "U.S", "e.g": letters and dots alone are abbreviations unless a number follows. */
     if (digits == 0 && !digit(text.ptr[at + letters + 1]))
         return id;
@@ -187,7 +188,7 @@ unsigned heading_meaning(struct sg_slice line)
 /* Positions at the head of a line, behind list and heading marks and words such as "Rule". */
 static size_t line_head(struct sg_slice line)
 {
-    static const char *const words[] = {"rule ", "section ", "criterion ", "policy "};
+    static const char *const words[] = {"rule ", "section ", "criterion ", "policy ", "\xC2\xA7 ", "\xC2\xA7"};
     size_t at = 0;
     for (bool again = true; again;) {
         again = false;
@@ -210,6 +211,14 @@ static bool numbered_title(struct sg_slice line, size_t end)
     while (end < line.len && strchr(".):* ", line.ptr[end]))
         end++;
     return end == line.len ? line.ptr[0] == '#' : line.ptr[0] == '#' || upper(line.ptr[end]);
+}
+
+/* What follows an id on a line without list or heading marks: a title or punctuation, not the rest of a sentence. */
+static bool titled(struct sg_slice line, size_t end)
+{
+    while (end < line.len && line.ptr[end] == ' ')
+        end++;
+    return end == line.len || !(islower((unsigned char)line.ptr[end]) || digit(line.ptr[end]));
 }
 
 /* Bytes of the blank-delimited word at `at` are part of an address. */
@@ -248,7 +257,7 @@ void rule_ids_find(struct sg_slice folded, struct rule_ids *ids)
                 id = id_at(line, i, false);
             if (id.len > 0 && in_address(line, i))
                 id.len = 0;
-            bool at_head = i == head, opened = i > 0 && strchr("(`*\"|[", line.ptr[i - 1]) != NULL;
+            bool at_head = i == head && (head > 0 || titled(line, i + id.len)), opened = i > 0 && strchr("(`*\"|[", line.ptr[i - 1]) != NULL;
             if (id.len > 0 && id.numeric)
                 id.len = at_head && numbered_title(line, i + id.len) ? id.len : 0;
             else if (id.len > 0 && !id.dotted && !at_head && !opened)
