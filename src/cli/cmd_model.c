@@ -164,6 +164,12 @@ static void print_field(const char *label, const json_t *value)
     putchar('\n');
 }
 
+static void print_bytes(const char *label, const json_t *value, const char *tail)
+{
+    double bytes = (double)json_integer_value(value);
+    printf("  %-20s%.2f %s%s", label, bytes < 1e9 ? bytes / 1e6 : bytes / 1e9, bytes < 1e9 ? "MB" : "GB", tail);
+}
+
 static void print_info(const json_t *info, const char *path)
 {
     static const char *const fields[][2] = {
@@ -185,11 +191,11 @@ static void print_info(const json_t *info, const char *path)
         print_field(fields[i][1], json_object_get(info, fields[i][0]));
     const char *type;
     json_t *bytes;
-    json_object_foreach(json_object_get(info, "bytes_by_type"), type, bytes)
-        printf("  %-20s%.3f GB\n", type, (double)json_integer_value(bytes) / 1e9);
-    printf("  %-20s%.3f GB in %zu files\n", "on disk",
-           (double)json_integer_value(json_object_get(info, "bytes")) / 1e9,
-           json_array_size(json_object_get(info, "files")));
+    json_object_foreach(json_object_get(info, "bytes_by_type"), type, bytes) print_bytes(type, bytes, "\n");
+    size_t n_files = json_array_size(json_object_get(info, "files"));
+    print_bytes("on disk", json_object_get(info, "bytes"), n_files == 1 ? ", 1 file\n" : "");
+    if (n_files != 1)
+        printf(", %zu files\n", n_files);
 }
 
 static void print_tensors(const struct sg_weights *weights)

@@ -5,6 +5,7 @@ SG_DOUBLE  the same command line on a stand-in for model and reasoner (double_re
 SG_SHARED  folder of golden models and data; tests that need it skip without it
 """
 
+import json
 import os
 import pathlib
 import subprocess
@@ -69,6 +70,29 @@ def run(env):
                               env={**env, **{k: str(v) for k, v in extra.items()}})
         for mark in (b"AddressSanitizer", b"runtime error:", b"LeakSanitizer"):
             assert mark not in done.stderr, done.stderr.decode(errors="replace")
+        return done
+
+    return call
+
+
+@pytest.fixture
+def policy(tmp_path):
+    path = tmp_path / "spam.md"
+    path.write_text("# Spam\n\nAnswer with exactly one character: 1 for spam, 0 for anything else.\n")
+    return path
+
+
+@pytest.fixture
+def batch(run, double, policy, tmp_path):
+    """batch(bytes, name, …) judges the rows with the stand-in; it answers at once and repeats the text in "output"."""
+    model = tmp_path / "stand-in.gguf"
+    model.write_bytes(b"model")
+
+    def call(rows, name="rows.jsonl", *arguments, **extra):
+        path = tmp_path / name
+        path.write_bytes(rows.encode() if isinstance(rows, str) else rows)
+        done = run(double, "check", "--policy", policy, "--model", model, "--batch", path, *arguments, **extra)
+        done.rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
         return done
 
     return call
