@@ -410,7 +410,7 @@ static enum sg_status make_gguf(const struct sg_model_shape *shape, const char *
 {
     struct sg_gguf_writer *writer = sg_gguf_create(path, err);
     if (!writer)
-        return err ? err->code : SG_EIO;
+        return err->code;
     put_metadata(writer, shape);
     enum sg_status status = put_tokenizer(writer, shape, err);
     for (size_t i = 0; i < pieces->n; i++)
