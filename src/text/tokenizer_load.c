@@ -368,63 +368,79 @@ static enum sg_status json_model_options(const json_t *root, const json_t *model
 }
 
 struct json_token {
-    struct sg_slice text;
+    struct sg_slice text; /* ptr NULL for an id that no token has */
     enum token_kind kind;
 };
 
-static enum sg_status json_put(struct json_token *tokens, const json_t *id, struct json_token token,
+struct json_vocab { /* by id */
+    struct json_token *tokens;
+    size_t n, cap;
+};
+
+static enum sg_status json_put(struct json_vocab *vocab, const json_t *id, struct json_token token,
                                struct sg_error *err)
 {
-    json_int_t i = json_is_integer(id) ? json_integer_value(id) : -1;
-    if (i < 0 || i >= SG_TOKENS_MAX)
+    json_int_t value = json_is_integer(id) ? json_integer_value(id) : -1;
+    if (value < 0 || value >= SG_TOKENS_MAX)
         return sg_fail(err, SG_EFORMAT, "id of token \"%.*s\" is not a number from 0 to %d", SHOWN(token.text),
                        SG_TOKENS_MAX - 1);
-    if (token.kind == TOKEN_ORDINARY && tokens[i].text.ptr)
-        return sg_fail(err, SG_EFORMAT, "two tokens have the id %d: \"%.*s\", \"%.*s\"", (int)i,
-                       SHOWN(tokens[i].text), SHOWN(token.text));
-    tokens[i] = token;
+    size_t i = (size_t)value;
+    if (i >= vocab->cap) {
+        size_t cap = i < 4096 ? 8192 : 2 * i;
+        struct json_token *grown = realloc(vocab->tokens, cap * sizeof *grown);
+        if (!grown)
+            return sg_fail(err, SG_ENOMEM, "out of memory for %zu tokens", cap);
+        memset(grown + vocab->cap, 0, (cap - vocab->cap) * sizeof *grown);
+        vocab->tokens = grown;
+        vocab->cap = cap;
+    }
+    if (token.kind == TOKEN_ORDINARY && vocab->tokens[i].text.ptr)
+        return sg_fail(err, SG_EFORMAT, "two tokens have the id %zu: \"%.*s\", \"%.*s\"", i,
+                       SHOWN(vocab->tokens[i].text), SHOWN(token.text));
+    vocab->tokens[i] = token; /* an added token may stand in the vocabulary too */
+    if (i >= vocab->n)
+        vocab->n = i + 1;
+    return SG_OK;
+}
+
+/* model.vocab, then added_tokens over it. */
+static enum sg_status json_collect(const json_t *root, const json_t *model, struct json_vocab *vocab,
+                                   struct sg_error *err)
+{
+    json_t *ordinary = json_object_get(model, "vocab"), *added = json_object_get(root, "added_tokens"), *item;
+    if (json_object_size(ordinary) == 0)
+        return sg_fail(err, SG_EFORMAT, "model.vocab is missing or empty");
+    const char *text;
+    size_t i, len;
+    enum sg_status status;
+    json_object_keylen_foreach(ordinary, text, len, item)
+    {
+        if ((status = json_put(vocab, item, (struct json_token){{text, len}, TOKEN_ORDINARY}, err)))
+            return status;
+    }
+    json_array_foreach(added, i, item)
+    {
+        const json_t *content = json_object_get(item, "content");
+        if (!json_is_string(content))
+            return sg_fail(err, SG_EFORMAT, "added_tokens[%zu] has no content", i);
+        struct sg_slice slice = {json_string_value(content), json_string_length(content)};
+        status = json_put(vocab, json_object_get(item, "id"), (struct json_token){slice, TOKEN_SPECIAL}, err);
+        if (status)
+            return status;
+    }
     return SG_OK;
 }
 
 static enum sg_status json_tokens(const json_t *root, const json_t *model, struct sg_tokenizer *tokenizer,
                                   struct sg_buffer *scratch, struct sg_error *err)
 {
-    json_t *vocab = json_object_get(model, "vocab"), *added = json_object_get(root, "added_tokens");
-    if (json_object_size(vocab) == 0)
-        return sg_fail(err, SG_EFORMAT, "model.vocab is missing or empty");
-    /* calloc leaves the pages beyond the highest id untouched. */
-    struct json_token *tokens = calloc(SG_TOKENS_MAX, sizeof *tokens);
-    if (!tokens)
-        return sg_fail(err, SG_ENOMEM, "out of memory for the vocabulary");
-    enum sg_status status = SG_OK;
-    const char *text;
-    json_t *item;
-    size_t i, len;
-    json_object_keylen_foreach(vocab, text, len, item)
-    {
-        if ((status = json_put(tokens, item, (struct json_token){{text, len}, TOKEN_ORDINARY}, err)))
-            goto done;
+    struct json_vocab vocab = {0};
+    enum sg_status status = json_collect(root, model, &vocab, err);
+    for (size_t i = 0; i < vocab.n && !status; i++) {
+        const struct json_token *token = &vocab.tokens[i];
+        status = add_spelled(tokenizer, token->text, token->text.ptr ? token->kind : TOKEN_UNUSED, scratch, err);
     }
-    json_array_foreach(added, i, item)
-    {
-        const json_t *content = json_object_get(item, "content");
-        if (!json_is_string(content)) {
-            status = sg_fail(err, SG_EFORMAT, "added_tokens[%zu] has no content", i);
-            goto done;
-        }
-        struct sg_slice slice = {json_string_value(content), json_string_length(content)};
-        status = json_put(tokens, json_object_get(item, "id"), (struct json_token){slice, TOKEN_SPECIAL}, err);
-        if (status)
-            goto done;
-    }
-    size_t n = SG_TOKENS_MAX;
-    while (!tokens[n - 1].text.ptr)
-        n--;
-    for (i = 0; i < n && !status; i++)
-        status =
-            add_spelled(tokenizer, tokens[i].text, tokens[i].text.ptr ? tokens[i].kind : TOKEN_UNUSED, scratch, err);
-done:
-    free(tokens);
+    free(vocab.tokens);
     return status;
 }
 
