@@ -279,9 +279,14 @@ static int new_policy(int argc, char **argv)
     int exit = sg_options_start(&verb, options, &argc, argv, 1, 1);
     if (exit >= 0)
         return exit;
+    const char *id = argv[0];
+    if (!*id || strlen(id) > 64 || strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-_.") < strlen(id))
+        return sg_say_usage(&verb, "\"%s\": an id has lower-case letters, digits and -_., at most 64", id);
+    if (name && (strpbrk(name, "\r\n\"\\:#") || strlen(name) > 200))
+        return sg_say_usage(&verb, "--name: one line of at most 200 bytes without \" \\ : #");
     struct sg_error err;
     char *text;
-    enum sg_status status = sg_policy_template(argv[0], name ? name : argv[0], kind_of(kind), &text, &err);
+    enum sg_status status = sg_policy_template(id, name ? name : id, kind_of(kind), &text, &err);
     if (status == SG_OK && out)
         status = write_new(out, text, &err);
     else if (status == SG_OK)
