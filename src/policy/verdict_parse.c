@@ -25,6 +25,7 @@ struct answer {
     struct strings labels, rule_ids, unknown_ids;
     unsigned groups[SPELLING_EXTRA + 1]; /* meanings found, by group of spelling */
     bool violates, safe, review;
+    bool asks; /* a label that says nothing but "let a person look" */
     const char *reason; /* set: undecided */
     bool no_memory;
 };
@@ -170,6 +171,7 @@ static bool line_start(struct sg_slice text, size_t at)
 static void take_spelling(struct answer *answer, const struct spelling *spelling)
 {
     answer->groups[spelling->group] |= spelling->meaning;
+    answer->asks = answer->asks || spelling->meaning == SG_MEANS_REVIEW;
     if (spelling->group != SPELLING_EXTRA)
         strings_add_unique(&answer->labels, sg_slice_of(spelling->canonical));
 }
@@ -234,7 +236,7 @@ static void judge_labels(struct answer *answer)
         undecided(answer, "the answer holds labels that contradict each other");
     else if (!answer->violates && !answer->safe)
         undecided(answer, "the policy's answer asks for a person");
-    else if (answer->safe && (answer->groups[SPELLING_EXTRA] || answer->groups[SPELLING_WORD] == SG_MEANS_REVIEW))
+    else if (answer->safe && answer->asks)
         undecided(answer, "the answer is a safe label and asks for a person");
 }
 
@@ -243,7 +245,10 @@ static void judge_labels(struct answer *answer)
 /* "1", "1.0", "0: safe" → 0 or 1; -1 when text does not start so; -2 for another number. */
 static int leading_digit(struct sg_slice text)
 {
+    const char *start = text.ptr;
     text = sg_trim(text, " \t\n\"'#>-()[]=:");
+    if (text.len > 0 && text.ptr > start && text.ptr[-1] == '-')
+        return -2; /* a negative number; a list mark has a blank behind it */
     size_t n = 0;
     while (n < text.len && (isdigit((unsigned char)text.ptr[n]) ||
                             (text.ptr[n] == '.' && n + 1 < text.len && isdigit((unsigned char)text.ptr[n + 1]))))
@@ -259,9 +264,8 @@ static int leading_digit(struct sg_slice text)
     if (after == ' ' && isalnum((unsigned char)beyond))
         return -1; /* "0 rules are …" */
     for (size_t i = n; i < text.len; i++) { /* "0, 1" */
-        bool lone = isdigit((unsigned char)text.ptr[i]) && strchr(" ,/|", text.ptr[i - 1]) && text.ptr[i - 1] &&
-                    (i + 1 == text.len || strchr(" ,.\n", text.ptr[i + 1]));
-        if (lone && text.ptr[i] != number[0])
+        char c = text.ptr[i], next = i + 1 < text.len ? text.ptr[i + 1] : ' ';
+        if ((c == '0' || c == '1') && c != number[0] && strchr(" ,/|", text.ptr[i - 1]) && strchr(" ,\n", next))
             return -2;
     }
     return value == 0 ? 0 : value == 1 ? 1 : -2;
