@@ -1,0 +1,51 @@
+# The front door. `make demo` and `make test` do all their own set-up on a fresh Debian machine.
+BUILD ?= build
+MESON_FLAGS ?=
+
+.PHONY: help setup build demo test test-san bench fuzz lint clean
+
+help:
+	@echo "make demo      install what is needed, build, judge three policies with a small model"
+	@echo "make build     leave the program at $(BUILD)/safeguard"
+	@echo "make test      install what is needed, build, run every test"
+	@echo "make test-san  unit tests under clang's address, undefined-behaviour and thread sanitizers"
+	@echo "make fuzz      every fuzz target for FUZZ_SECONDS (default 600) each"
+	@echo "make bench     speed on a random-weight model of the 20b shape (needs 30 GB of disk in BENCH_FOLDER)"
+	@echo "make lint      include order, formatting"
+
+setup:
+	@tools/setup.sh build
+
+$(BUILD)/build.ninja:
+	@meson setup $(MESON_FLAGS) $(BUILD)
+
+build: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+	@ln -sf src/cli/safeguard $(BUILD)/safeguard
+
+demo: build
+	@tools/demo.sh $(BUILD)/safeguard
+
+test:
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory build
+	@tools/run_tests.py $(BUILD)
+
+test-san:
+	@tools/setup.sh test sanitizers
+	@tools/sanitize.sh
+
+fuzz:
+	@tools/setup.sh test sanitizers
+	@tools/fuzz.sh
+
+bench: build
+	@bench/run.sh $(BUILD)/safeguard
+
+lint:
+	@tools/setup.sh lint
+	@tools/check_includes.py
+	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h' | grep -v unicode_tables.h)
+
+clean:
+	rm -rf $(BUILD)
