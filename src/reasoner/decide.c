@@ -72,19 +72,20 @@ struct sg_decider {
     int32_t next_token;
     /* JSON */
     struct sg_json_state state;
-    bool fenced;
+    bool guided, fenced;
+    struct sg_tokens given; /* what was written for the model */
     uint64_t *mask;
     double *value_p; /* [keys] probability of 1 at a 0/1 key, NaN elsewhere */
 };
 
 enum sg_status sg_decider_create(const struct sg_vocabulary *vocabulary, const struct sg_answers *answers,
-                                  const struct sg_sampling *sampling, struct sg_decider **decider_out,
-                                  struct sg_error *err)
+                                 const struct sg_sampling *sampling, bool guided, struct sg_decider **decider_out,
+                                 struct sg_error *err)
 {
     struct sg_decider *d = *decider_out = calloc(1, sizeof *d);
     if (!d)
         return sg_fail(err, SG_ENOMEM, "out of memory for a decision");
-    *d = (struct sg_decider){.vocabulary = vocabulary, .answers = answers, .sampling = *sampling, .start = -1,
+    *d = (struct sg_decider){.vocabulary = vocabulary, .answers = answers, .sampling = *sampling, .guided = guided, .start = -1,
                               .p_violation = NAN, .label_mass = NAN};
     size_t n_keys = 0;
     bool good;
@@ -115,6 +116,7 @@ void sg_decider_destroy(struct sg_decider *d)
     if (!d)
         return;
     sg_buffer_free(&d->text);
+    sg_tokens_free(&d->given);
     free(d->spelling_mass);
     free(d->branches);
     free(d->mask);
@@ -246,6 +248,25 @@ static void settle_values(struct sg_decider *d)
     d->p_violation = 1 - none;
 }
 
+/* Write all bytes that cannot be otherwise; false when there is a choice right away. */
+static bool guide(struct sg_decider *d, struct sg_step *step_out)
+{
+    const struct sg_json_grammar *grammar = d->answers->grammar;
+    size_t before = d->text.len;
+    int byte;
+    while (!sg_json_done(grammar, &d->state) && (byte = sg_json_forced(grammar, &d->state)) >= 0 &&
+           sg_json_step(grammar, &d->state, (unsigned char)byte))
+        sg_buffer_putc(&d->text, (char)byte);
+    if (d->text.len == before)
+        return false;
+    d->given.n = 0;
+    sg_tokenize(d->vocabulary->tokenizer, (struct sg_slice){d->text.data + before, d->text.len - before}, &d->given);
+    step_out->tokens = d->given.ids;
+    step_out->n_tokens = (int)d->given.n;
+    step_out->end = sg_json_done(grammar, &d->state);
+    return true;
+}
+
 static enum sg_status json_step(struct sg_decider *d, const float *logits, double log_total, int position,
                                 struct sg_step *step_out, struct sg_error *err)
 {
@@ -254,6 +275,8 @@ static enum sg_status json_step(struct sg_decider *d, const float *logits, doubl
     const struct sg_json_grammar *grammar = d->answers->grammar;
     size_t n_keys;
     const struct sg_output_key *keys = sg_policy_keys(d->answers->policy, &n_keys);
+    if (d->guided && guide(d, step_out))
+        return sg_tokens_status(&d->given, err);
     bool may_fence = d->text.len == 0 && fence->n > 0;
     sg_json_mask(grammar, &d->state, vocabulary->trie, vocabulary->n, d->mask);
     if (!decided(d)) {

@@ -29,9 +29,11 @@ void sg_vocabulary_deinit(struct sg_vocabulary *vocabulary);
 
 struct sg_decider;
 
+/* guided: keys and punctuation of a JSON answer are written for the model, and the masses speak of its free choices
+ * alone: for models that were never trained on such answers. */
 SG_MUST_CHECK enum sg_status sg_decider_create(const struct sg_vocabulary *vocabulary,
-                                                const struct sg_answers *answers, const struct sg_sampling *sampling,
-                                                struct sg_decider **decider_out, struct sg_error *err);
+                                               const struct sg_answers *answers, const struct sg_sampling *sampling,
+                                               bool guided, struct sg_decider **decider_out, struct sg_error *err);
 void sg_decider_destroy(struct sg_decider *decision);
 
 /* An engine step: logits behind the header at first, then behind what the last step appended. step_out->end once the

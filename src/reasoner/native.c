@@ -186,10 +186,11 @@ static enum sg_status run_session(struct session *s, const struct sg_tokens *pro
 {
     struct native *native = s->native;
     enum sg_status status =
-        sg_thought_create(&native->format, native->vocabulary.n, &s->sampling, s->options->reasoning_budget,
+        sg_thought_create(&native->format, s->answers->policy, native->vocabulary.n, &s->sampling, s->options->reasoning_budget,
                           on_reasoning, s, &s->thought, err);
     if (status == SG_OK)
-        status = sg_decider_create(&native->vocabulary, s->answers, &s->sampling, &s->decider, err);
+        status = sg_decider_create(&native->vocabulary, s->answers, &s->sampling, !native->format.harmony_format,
+                                   &s->decider, err);
     if (status == SG_OK) {
         sg_thought_script(s->thought, native->script, native->n_script);
         struct sg_request request = {.tokens = prompt->ids, .n_tokens = (int)prompt->n, .n_shared = (int)n_shared,

@@ -75,22 +75,52 @@ void sg_prompt_content(const struct sg_format *format, struct sg_slice content, 
     sg_chatml_open(&format->chatml, sg_slice_of("assistant"), out);
 }
 
-void sg_prompt_decision(const struct sg_format *format, enum sg_prompt_place place, struct sg_tokens *out)
+static void harmony_decision(const struct sg_harmony *harmony, enum sg_prompt_place place, struct sg_tokens *out)
 {
-    if (format->harmony_format) {
-        const struct sg_harmony *harmony = &format->harmony;
-        if (place == SG_IN_MESSAGE)
-            sg_tokens_push(out, harmony->end);
-        if (place != SG_BEHIND_ROLE) {
-            sg_tokens_push(out, harmony->start);
-            sg_tokenize(harmony->tokenizer, sg_slice_of("assistant"), out);
-        }
-        sg_tokens_push(out, harmony->channel);
-        sg_tokenize(harmony->tokenizer, sg_slice_of("final"), out);
-        sg_tokens_push(out, harmony->message);
-        return;
+    if (place == SG_IN_MESSAGE)
+        sg_tokens_push(out, harmony->end);
+    if (place != SG_BEHIND_ROLE) {
+        sg_tokens_push(out, harmony->start);
+        sg_tokenize(harmony->tokenizer, sg_slice_of("assistant"), out);
     }
-    sg_tokenize(format->chatml.tokenizer, sg_slice_of("\n\n" SG_ANSWER_PREFIX), out);
+    sg_tokens_push(out, harmony->channel);
+    sg_tokenize(harmony->tokenizer, sg_slice_of("final"), out);
+    sg_tokens_push(out, harmony->message);
+}
+
+/* The decision is a turn of its own: the model was trained on short answers to short questions, and has no training in
+ * a policy's own output instruction. */
+static void chatml_decision(const struct sg_chatml *chatml, const struct sg_policy *policy, struct sg_tokens *out)
+{
+    struct sg_buffer text = {0};
+    size_t n;
+    const struct sg_label *labels = sg_policy_labels(policy, &n);
+    enum sg_output_kind kind = sg_policy_output(policy);
+    if (kind == SG_OUTPUT_BINARY) {
+        sg_buffer_puts(&text, "Which digit does the policy give to the content? Answer with 1 if it violates, 0 if it does not.");
+    } else if (kind == SG_OUTPUT_LABELS) {
+        sg_buffer_puts(&text, "Which label does the policy give to the content? Answer with one of these only:");
+        for (size_t i = 0; i < n; i++)
+            sg_buffer_printf(&text, "%s %s", i ? "," : "", labels[i].text);
+    } else {
+        sg_buffer_puts(&text, "Answer now, with the JSON object that the policy asks for and nothing else.");
+    }
+    sg_tokens_push(out, chatml->im_end);
+    sg_tokenize(chatml->tokenizer, sg_slice_of("\n"), out);
+    sg_chatml_render(chatml, sg_slice_of("user"), (struct sg_slice){sg_buffer_text(&text), text.len}, out);
+    sg_chatml_open(chatml, sg_slice_of("assistant"), out);
+    sg_tokenize(chatml->tokenizer, sg_slice_of(SG_ANSWER_PREFIX), out);
+    out->failed |= text.failed;
+    sg_buffer_free(&text);
+}
+
+void sg_prompt_decision(const struct sg_format *format, const struct sg_policy *policy, enum sg_prompt_place place,
+                        struct sg_tokens *out)
+{
+    if (format->harmony_format)
+        harmony_decision(&format->harmony, place, out);
+    else
+        chatml_decision(&format->chatml, policy, out);
 }
 
 const char *sg_prompt_lead(const struct sg_format *format)

@@ -22,11 +22,13 @@ void sg_prompt_policy(const struct sg_format *format, const struct sg_policy *po
 /* The content as the user's message, and the opening of the assistant's. */
 void sg_prompt_content(const struct sg_format *format, struct sg_slice content, struct sg_tokens *out);
 
-/* What closes the reasoning and asks for the decision, by where the model stands. */
+/* What closes the reasoning and asks for the decision, by where the model stands (ChatML: always a new turn, which
+ * repeats the permitted answers and opens the reply with "Answer:"). */
 enum sg_prompt_place { SG_IN_MESSAGE, SG_BETWEEN_MESSAGES, SG_BEHIND_ROLE };
-void sg_prompt_decision(const struct sg_format *format, enum sg_prompt_place place, struct sg_tokens *out);
+void sg_prompt_decision(const struct sg_format *format, const struct sg_policy *policy, enum sg_prompt_place place,
+                        struct sg_tokens *out);
 
-/* What stands between the above and the answer, and what a ChatML model writes to begin its answer by itself. */
+/* What a ChatML model's answer begins with, and what stands between that (or harmony's header) and the answer. */
 #define SG_ANSWER_PREFIX "Answer:"
 const char *sg_prompt_lead(const struct sg_format *format);
 

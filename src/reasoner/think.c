@@ -8,6 +8,7 @@
 
 struct sg_thought {
     const struct sg_format *format;
+    const struct sg_policy *policy;
     int n_logits;
     struct sg_sampling sampling;
     int budget;
@@ -29,8 +30,9 @@ struct sg_thought {
     struct sg_tokens forced_tokens;
 };
 
-enum sg_status sg_thought_create(const struct sg_format *format, int n_logits, const struct sg_sampling *sampling,
-                                 int budget, void (*on_text)(void *context, const char *text, size_t len),
+enum sg_status sg_thought_create(const struct sg_format *format, const struct sg_policy *policy, int n_logits,
+                                 const struct sg_sampling *sampling, int budget,
+                                 void (*on_text)(void *context, const char *text, size_t len),
                                  void *context, struct sg_thought **thought_out, struct sg_error *err)
 {
     struct sg_thought *t = *thought_out = calloc(1, sizeof *t);
@@ -42,6 +44,7 @@ enum sg_status sg_thought_create(const struct sg_format *format, int n_logits, c
         return sg_fail(err, SG_ENOMEM, "out of memory for the reasoning");
     }
     t->format = format;
+    t->policy = policy;
     t->n_logits = n_logits;
     t->sampling = *sampling;
     t->budget = budget;
@@ -80,7 +83,7 @@ static void tell(struct sg_thought *t, bool all)
 static void force(struct sg_thought *t, enum sg_prompt_place place, struct sg_step *step_out, bool *decide_out)
 {
     tell(t, true);
-    sg_prompt_decision(t->format, place, &t->forced_tokens);
+    sg_prompt_decision(t->format, t->policy, place, &t->forced_tokens);
     t->forced = true;
     step_out->tokens = t->forced_tokens.ids;
     step_out->n_tokens = (int)t->forced_tokens.n;
@@ -174,6 +177,17 @@ static bool line_begins_answer(const struct sg_buffer *text)
            (text->len == n || text->data[text->len - n - 1] == '\n');
 }
 
+/* "Answer:" is no part of the reasoning. */
+static void cut_answer(struct sg_thought *t)
+{
+    t->text.len -= strlen(SG_ANSWER_PREFIX);
+    while (t->text.len && t->text.data[t->text.len - 1] == '\n')
+        t->text.len--;
+    t->text.data[t->text.len] = '\0';
+    t->told = t->told < t->text.len ? t->told : t->text.len;
+    tell(t, true);
+}
+
 static enum sg_status chatml_step(struct sg_thought *t, struct sg_step *step_out, bool *decide_out,
                                   struct sg_error *err)
 {
@@ -185,14 +199,10 @@ static enum sg_status chatml_step(struct sg_thought *t, struct sg_step *step_out
     struct sg_slice bytes = sg_token_bytes(tokenizer, t->token);
     sg_buffer_append(&t->text, bytes.ptr, bytes.len);
     if (line_begins_answer(&t->text)) {
-        t->text.len -= strlen(SG_ANSWER_PREFIX);
-        while (t->text.len && t->text.data[t->text.len - 1] == '\n')
-            t->text.len--;
-        t->text.data[t->text.len] = '\0';
-        t->told = t->told < t->text.len ? t->told : t->text.len;
-        tell(t, true);
-        *decide_out = true;
-        return SG_OK;
+        cut_answer(t);
+        force(t, SG_IN_MESSAGE, step_out, decide_out); /* the same turn for all, so that answers compare */
+        t->forced = false; /* it came to an answer by itself */
+        return sg_tokens_status(&t->forced_tokens, err);
     }
     tell(t, false);
     if (budget_used(t)) {

@@ -16,8 +16,8 @@
 struct sg_thought;
 
 /* `budget`: tokens of reasoning, 0 for none. `on_text` (may be NULL) gets complete UTF-8 as it is produced. */
-SG_MUST_CHECK enum sg_status sg_thought_create(const struct sg_format *format, int n_logits,
-                                               const struct sg_sampling *sampling, int budget,
+SG_MUST_CHECK enum sg_status sg_thought_create(const struct sg_format *format, const struct sg_policy *policy,
+                                               int n_logits, const struct sg_sampling *sampling, int budget,
                                                void (*on_text)(void *context, const char *text, size_t len),
                                                void *context, struct sg_thought **thought_out, struct sg_error *err);
 void sg_thought_destroy(struct sg_thought *thought);
