@@ -84,22 +84,25 @@ bool sg_next_line(struct sg_slice text, size_t *at, struct sg_slice *line_out)
 /* --- meaning --------------------------------------------------------------------------------------------- */
 
 static const char *const safe_words[] = {
-    "valid",    "safe",  "allow",  "allowed",  "permit", "permitted",  "compliant", "acceptable", "accept",
-    "accepted", "pass",  "passed", "approve",  "benign", "approved",   "harmless",  "ok",         "okay",
-    "clean",    "clear", "ham",    "keep",     "none",   "appropriate", "no",       "false",      "legitimate",
-    "genuine",  "civil", "benign", "0",        "not harmful"};
+    "valid",  "safe",     "allow",      "allowed", "permit",  "permitted", "compliant", "acceptable",
+    "accept", "accepted", "pass",       "passed",  "approve", "benign",    "approved",  "harmless",
+    "ok",     "okay",     "clean",      "clear",   "ham",     "keep",      "none",      "appropriate",
+    "no",     "false",    "legitimate", "genuine", "civil",   "benign",    "0",         "not harmful"};
 static const char *const violating_words[] = {
-    "invalid",   "unsafe",     "block",     "blocked",     "violates",     "violate",    "violating", "violation",
-    "violative", "violated",   "reject",    "rejected",    "unacceptable", "fail",       "failed",    "harmful",
-    "remove",    "removed",    "disallow",  "disallowed",  "prohibited",   "forbidden",  "deny",      "denied",
-    "toxic",     "spam",       "hate",      "hateful",     "abusive",      "inappropriate", "yes",    "true",
-    "malicious", "fake",       "injection", "attack",      "harassment",   "flag",       "flagged",   "dangerous",
-    "fraud",     "fraudulent", "scam",      "illegal",     "offensive",    "illicit",    "1",         "abuse",
-    "noncompliant", "phishing", "jailbreak"};
-static const char *const review_words[] = {"escalate",  "escalated",    "review",        "uncertain",    "unclear",
-                                           "ambiguous", "unsure",       "human review",  "manual review", "needs review",
-                                           "borderline", "controversial", "undecided",   "escalation",   "needs human review"};
-static const char *const negations[] = {"non ", "not a ", "not an ", "not ", "no ", "does not ", "doesn't ", "is not ", "isn't "};
+    "invalid",   "unsafe",        "block",     "blocked", "violates",  "violate",      "violating",
+    "violation", "violative",     "violated",  "reject",  "rejected",  "unacceptable", "fail",
+    "failed",    "harmful",       "remove",    "removed", "disallow",  "disallowed",   "prohibited",
+    "forbidden", "deny",          "denied",    "toxic",   "spam",      "hate",         "hateful",
+    "abusive",   "inappropriate", "yes",       "true",    "malicious", "fake",         "injection",
+    "attack",    "harassment",    "flag",      "flagged", "dangerous", "fraud",        "fraudulent",
+    "scam",      "illegal",       "offensive", "illicit", "1",         "abuse",        "noncompliant",
+    "phishing",  "jailbreak"};
+static const char *const review_words[] = {
+    "escalate",   "escalated",     "review",       "uncertain",     "unclear",
+    "ambiguous",  "unsure",        "human review", "manual review", "needs review",
+    "borderline", "controversial", "undecided",    "escalation",    "needs human review"};
+static const char *const negations[] = {"non ",      "not a ",   "not an ", "not ",  "no ",
+                                        "does not ", "doesn't ", "is not ", "isn't "};
 static const char *const tails[] = {" policy", " the policy", " this policy", " content", " label", " rules"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -139,9 +142,7 @@ static unsigned part_meaning(char *phrase)
         size_t n = strlen(negations[i]);
         if (strncmp(phrase, negations[i], n) == 0) {
             meaning = plain_meaning(phrase + n);
-            return meaning == SG_MEANS_SAFE        ? SG_MEANS_VIOLATION
-                   : meaning == SG_MEANS_VIOLATION ? SG_MEANS_SAFE
-                                                   : 0;
+            return meaning == SG_MEANS_SAFE ? SG_MEANS_VIOLATION : meaning == SG_MEANS_VIOLATION ? SG_MEANS_SAFE : 0;
         }
     }
     return 0;
@@ -180,8 +181,9 @@ unsigned sg_phrase_meaning(struct sg_slice phrase)
 
 bool sg_negated(struct sg_slice text, size_t at)
 {
-    static const char *const words[] = {"not", "no", "non", "never", "without", "neither", "nor", "cannot", "than",
-                                        "isn't", "doesn't", "aren't", "wasn't", "don't", "can't", "instead", "unlike"};
+    static const char *const words[] = {"not",    "no",     "non",   "never",   "without", "neither",
+                                        "nor",    "cannot", "than",  "isn't",   "doesn't", "aren't",
+                                        "wasn't", "don't",  "can't", "instead", "unlike"};
     for (int word = 0; word < 4; word++) {
         while (at > 0 && strchr(" \"'`*", text.ptr[at - 1]) && text.ptr[at - 1])
             at--;

@@ -7,9 +7,9 @@
 
 #include <ctype.h>
 
-/* Append `text` with hyphen-like characters as '-', typographic quotes as '"' and '\'', every space as ' ', full-width
- * forms as ASCII; zero-width characters, soft hyphens and carriage returns are dropped. Line feeds stay, so line
- * numbers hold. */
+/* Append `text` with hyphen-like characters as '-', typographic quotes as '"' and '\'', every space as ' ',
+ * full-width forms as ASCII; zero-width characters, soft hyphens and carriage returns are dropped. Line feeds stay,
+ * so line numbers hold. */
 void sg_fold(struct sg_slice text, struct sg_buffer *out);
 
 /* What a label word says, as bits; 0 when it is not known. */

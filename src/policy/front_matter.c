@@ -90,8 +90,8 @@ static enum sg_status label_meaning(const struct reader *reader, const yaml_node
         *(field == 0 ? &violation : &review) = answer;
     }
     if (violation < 0)
-        return sg_fail(reader->err, SG_EFORMAT, "%s: line %d: label %.60s has no violation, expected %s", reader->where,
-                       line_of(node), word, wanted);
+        return sg_fail(reader->err, SG_EFORMAT, "%s: line %d: label %.60s has no violation, expected %s",
+                       reader->where, line_of(node), word, wanted);
     *meaning_out = (violation ? SG_MEANS_VIOLATION : SG_MEANS_SAFE) | (review ? SG_MEANS_REVIEW : 0);
     return SG_OK;
 }
@@ -150,7 +150,8 @@ static enum sg_status categories_value(const struct reader *reader, const yaml_n
     return SG_OK;
 }
 
-static enum sg_status one_key(const struct reader *reader, int key, const yaml_node_t *value, struct front_matter *out)
+static enum sg_status one_key(const struct reader *reader, int key, const yaml_node_t *value,
+                              struct front_matter *out)
 {
     static const char *const efforts[] = {"low", "medium", "high"};
     static const char *const outputs[] = {"binary", "category", "rationale", "labels", "flags"};
@@ -227,7 +228,8 @@ enum sg_status front_matter_read(const char *where, struct sg_slice text, struct
     *len_out = 0;
     size_t at = 0;
     struct sg_slice line;
-    if (!sg_next_line(text, &at, &line) || !sg_slice_equal(sg_trim(line, " \t\r"), sg_slice_of("---")) || line.ptr[0] != '-')
+    if (!sg_next_line(text, &at, &line) || !sg_slice_equal(sg_trim(line, " \t\r"), sg_slice_of("---")) ||
+        line.ptr[0] != '-')
         return SG_OK;
     size_t start = at, end = 0;
     while (end == 0 && at < text.len && at < FRONT_MATTER_MAX) {

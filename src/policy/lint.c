@@ -33,8 +33,8 @@ struct linter {
     bool failed;
 };
 
-__attribute__((format(printf, 5, 6))) static void find(struct linter *linter, const char *code,
-                                                       enum sg_lint_severity severity, int line, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static void
+find(struct linter *linter, const char *code, enum sg_lint_severity severity, int line, const char *format, ...)
 {
     char text[512];
     va_list args;
@@ -68,7 +68,8 @@ static bool has(struct sg_slice line, const char *const *words, size_t n)
 
 /* --- survey ------------------------------------------------------------------------------------------------ */
 
-/* The class that an example's line gives: SG_MEANS_ bits, 0 when the line gives none. Looked for behind the last arrow,
+/* The class that an example's line gives: SG_MEANS_ bits, 0 when the line gives none. Looked for behind the last
+ * arrow,
  * "=" or "|" or in a label in brackets, and in JSON. */
 static unsigned example_class(const struct sg_policy *policy, struct sg_slice line)
 {
@@ -86,7 +87,8 @@ static unsigned example_class(const struct sg_policy *policy, struct sg_slice li
             return value.ptr[0] == '1' ? SG_MEANS_VIOLATION : SG_MEANS_SAFE;
     }
     if (tail == 0) { /* "Answer: 1", "| text | D-SP2, R-SP0 |", "### Example 1 (Label: 1)", "Example 3 - HR = 1" */
-        static const char *const marks[] = {"answer", "label", "output", "classification", "expected response", "verdict", "="};
+        static const char *const marks[] = {"answer",  "label", "output", "classification", "expected response",
+                                            "verdict", "="};
         for (size_t m = 0; m < sizeof marks / sizeof marks[0] && tail == 0; m++) {
             size_t at = marks[m][0] == '=' ? 0 : sg_find_word(line, marks[m], 0);
             const char *equals = memchr(line.ptr, '=', line.len);
@@ -98,7 +100,10 @@ static unsigned example_class(const struct sg_policy *policy, struct sg_slice li
         struct sg_slice trimmed = sg_trim(line, " \t");
         if (tail == 0 && trimmed.len > 2 && trimmed.ptr[0] == '|') {
             for (size_t i = (size_t)(trimmed.ptr - line.ptr) + 1; i + 1 < line.len; i++)
-                tail = line.ptr[i] == '|' && sg_trim((struct sg_slice){line.ptr + i + 1, line.len - i - 1}, " |").len > 0 ? i + 1 : tail;
+                tail =
+                    line.ptr[i] == '|' && sg_trim((struct sg_slice){line.ptr + i + 1, line.len - i - 1}, " |").len > 0
+                        ? i + 1
+                        : tail;
         }
         if (tail == 0)
             return 0;
@@ -120,10 +125,11 @@ static unsigned example_class(const struct sg_policy *policy, struct sg_slice li
     return meaning ? meaning & SG_MEANS_SAFE : safe ? safe : sg_phrase_meaning(rest) & 3u;
 }
 
-static void survey_heading(struct linter *linter, struct sg_slice heading, struct sg_slice line, int number, bool *in_examples)
+static void survey_heading(struct linter *linter, struct sg_slice heading, struct sg_slice line, int number,
+                           bool *in_examples)
 {
-    static const char *const instructions[] = {"instruction", "instructions", "goal", "task", "objective", "overview",
-                                               "what to do"};
+    static const char *const instructions[] = {"instruction", "instructions", "goal",      "task",
+                                               "objective",   "overview",     "what to do"};
     static const char *const definitions[] = {"definition", "definitions", "terms", "key terms", "glossary", "scope"};
     static const char *const examples[] = {"example", "examples", "edge cases", "label format"};
     struct survey *survey = &linter->survey;
@@ -137,15 +143,16 @@ static void survey_heading(struct linter *linter, struct sg_slice heading, struc
     bool here = HAS(heading, examples);
     if (here && !survey->examples)
         survey->examples = number;
-    *in_examples = here || (*in_examples && line.len > 2 && line.ptr[0] == '#' && line.ptr[1] == '#' && line.ptr[2] == '#');
+    *in_examples =
+        here || (*in_examples && line.len > 2 && line.ptr[0] == '#' && line.ptr[1] == '#' && line.ptr[2] == '#');
 }
 
 static void take_survey(struct linter *linter)
 {
-    static const char *const precedence[] = {"precedence", "takes priority", "priority", "highest severity", "highest-severity",
-                                             "wins", "overrides", "most severe"};
-    static const char *const escalation[] = {"escalate", "escalation", "manual review", "human review", "a person",
-                                             "unclear", "ambiguity", "ambiguous", "when in doubt", "uncertain"};
+    static const char *const precedence[] = {"precedence",       "takes priority", "priority",  "highest severity",
+                                             "highest-severity", "wins",           "overrides", "most severe"};
+    static const char *const escalation[] = {"escalate", "escalation", "manual review", "human review",  "a person",
+                                             "unclear",  "ambiguity",  "ambiguous",     "when in doubt", "uncertain"};
     struct survey *survey = &linter->survey;
     struct sg_slice line;
     int number = 0;
@@ -156,11 +163,13 @@ static void take_survey(struct linter *linter)
         if (heading.len > 0)
             survey_heading(linter, heading, line, number, &in_examples);
         struct sg_slice text = sg_trim(line, " \t*_");
-        if (strncasecmp(text.ptr, "examples:", text.len < 9 ? text.len : 9) == 0 && text.len == 9 && !survey->examples)
+        if (strncasecmp(text.ptr, "examples:", text.len < 9 ? text.len : 9) == 0 && text.len == 9 &&
+            !survey->examples)
             survey->examples = number;
         survey->precedence = survey->precedence || HAS(line, precedence);
         survey->escalation = survey->escalation || HAS(line, escalation);
-        if (strncasecmp(text.ptr, "goal:", text.len < 5 ? text.len : 5) == 0 && text.len >= 5 && !survey->instructions)
+        if (strncasecmp(text.ptr, "goal:", text.len < 5 ? text.len : 5) == 0 && text.len >= 5 &&
+            !survey->instructions)
             survey->instructions = number;
         unsigned class = in_examples ? example_class(linter->policy, line) : 0;
         survey->n_examples += class != 0;
@@ -183,7 +192,8 @@ static void check_output(struct linter *linter)
     else if (policy->added)
         find(linter, "no-output", SG_LINT_WARNING, 0,
              "no output instruction: one for %s is added to the prompt; write it yourself, near the top and again "
-             "before the examples", sg_output_kind_name(shape->kind));
+             "before the examples",
+             sg_output_kind_name(shape->kind));
     if (policy->declared_differs)
         find(linter, "output-differs", SG_LINT_WARNING, 0,
              "the front matter says output: %s and the text asks for another form: make both say the same",
@@ -208,8 +218,9 @@ static void check_sections(struct linter *linter)
 {
     const struct survey *survey = &linter->survey;
     if (!survey->instructions)
-        find(linter, "no-instructions", SG_LINT_WARNING, 0,
-             "no section that says what to do: begin with INSTRUCTIONS and say what the model must decide and answer");
+        find(
+            linter, "no-instructions", SG_LINT_WARNING, 0,
+            "no section that says what to do: begin with INSTRUCTIONS and say what the model must decide and answer");
     if (!survey->definitions)
         find(linter, "no-definitions", SG_LINT_WARNING, 0,
              "no section of definitions: explain the terms that the rules rest on under DEFINITIONS");
@@ -223,9 +234,8 @@ static void check_sections(struct linter *linter)
         find(linter, "no-examples", SG_LINT_WARNING, 0,
              "no examples: add 4 to 6 short ones near the boundary, of both classes");
     else if (survey->n_examples > 0 && (survey->n_violating == 0 || survey->n_safe == 0))
-        find(linter, "one-class", SG_LINT_WARNING, survey->examples,
-             "all examples %s: add some that %s", survey->n_safe ? "are safe" : "violate",
-             survey->n_safe ? "violate" : "are safe");
+        find(linter, "one-class", SG_LINT_WARNING, survey->examples, "all examples %s: add some that %s",
+             survey->n_safe ? "are safe" : "violate", survey->n_safe ? "violate" : "are safe");
     else if (survey->n_examples == 0)
         find(linter, "examples-unlabelled", SG_LINT_NOTE, survey->examples,
              "no labelled example was recognised: write each as text -> label");
@@ -245,9 +255,22 @@ static void check_sections(struct linter *linter)
 
 static void check_hedging(struct linter *linter)
 {
-    static const char *const words[] = {"generally", "usually", "typically", "often", "sometimes", "normally", "mostly",
-                                        "probably", "perhaps", "in most cases", "as appropriate", "where appropriate",
-                                        "use your judgment", "use your judgement", "and so on", "etc"};
+    static const char *const words[] = {"generally",
+                                        "usually",
+                                        "typically",
+                                        "often",
+                                        "sometimes",
+                                        "normally",
+                                        "mostly",
+                                        "probably",
+                                        "perhaps",
+                                        "in most cases",
+                                        "as appropriate",
+                                        "where appropriate",
+                                        "use your judgment",
+                                        "use your judgement",
+                                        "and so on",
+                                        "etc"};
     struct sg_slice line;
     int number = 0, found = 0;
     for (size_t at = 0; sg_next_line(linter->text, &at, &line);) {
@@ -260,7 +283,8 @@ static void check_hedging(struct linter *linter)
                 quotes += line.ptr[c] == '"';
             if (word == line.len || quotes % 2 == 1 || found++ >= HEDGES_MAX)
                 continue;
-            find(linter, "hedging", SG_LINT_WARNING, number, "\"%s\" leaves the rule open: say when it holds", words[i]);
+            find(linter, "hedging", SG_LINT_WARNING, number, "\"%s\" leaves the rule open: say when it holds",
+                 words[i]);
         }
     }
 }

@@ -24,8 +24,9 @@ struct sg_lint {
 
 /* Look at a policy. `tokens` is the length of its prompt counted with the tokenizer that `tokenizer_name` names, -1
  * when it was not counted. On failure (SG_ENOMEM) *lint_out is empty. */
-SG_MUST_CHECK enum sg_status sg_policy_lint(const struct sg_policy *policy, int64_t tokens, const char *tokenizer_name,
-                                            struct sg_lint *lint_out, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_policy_lint(const struct sg_policy *policy, int64_t tokens,
+                                            const char *tokenizer_name, struct sg_lint *lint_out,
+                                            struct sg_error *err);
 void sg_lint_deinit(struct sg_lint *lint);
 
 const char *sg_lint_severity_name(enum sg_lint_severity severity);

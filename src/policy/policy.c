@@ -78,7 +78,8 @@ __attribute__((format(printf, 2, 3))) static void note(struct sg_policy *policy,
 static enum sg_status check_text(const char *name, struct sg_slice text, struct sg_error *err)
 {
     if (text.len > SG_POLICY_MAX_BYTES)
-        return sg_fail(err, SG_ELIMIT, "policy %s: %zu bytes, the maximum is %u", name, text.len, SG_POLICY_MAX_BYTES);
+        return sg_fail(err, SG_ELIMIT, "policy %s: %zu bytes, the maximum is %u", name, text.len,
+                       SG_POLICY_MAX_BYTES);
     if (text.len >= 2 && (memcmp(text.ptr, "\xFF\xFE", 2) == 0 || memcmp(text.ptr, "\xFE\xFF", 2) == 0))
         return sg_fail(err, SG_EFORMAT, "policy %s: the text is UTF-16, expected UTF-8", name);
     int line = 1;
@@ -145,8 +146,10 @@ static enum sg_status declare_output(struct sg_policy *policy, const char *name,
         shape_clear_labels(shape);
     shape->kind = kind;
     if (kind == SG_OUTPUT_LABELS && shape->n_labels == 0)
-        return sg_fail(err, SG_EFORMAT, "policy %s: output is labels, but neither the front matter nor the text names "
-                       "any, expected labels: {WORD: violates, …}", name);
+        return sg_fail(err, SG_EFORMAT,
+                       "policy %s: output is labels, but neither the front matter nor the text names "
+                       "any, expected labels: {WORD: violates, …}",
+                       name);
     if (kind == SG_OUTPUT_BINARY && shape->n_labels == 0)
         ok = shape_add_label(shape, sg_slice_of("0"), SG_MEANS_SAFE) &&
              shape_add_label(shape, sg_slice_of("1"), SG_MEANS_VIOLATION) && ok;
@@ -155,8 +158,10 @@ static enum sg_status declare_output(struct sg_policy *policy, const char *name,
     for (size_t i = 0; kind == SG_OUTPUT_FLAGS && i < front->categories.n; i++)
         ok = shape_add_key(shape, sg_slice_of(front->categories.items[i]), SG_KEY_FLAG) && ok;
     if (kind == SG_OUTPUT_FLAGS && shape->n_keys == 0)
-        return sg_fail(err, SG_EFORMAT, "policy %s: output is flags, but neither categories nor the text names any, "
-                       "expected categories: [name, …]", name);
+        return sg_fail(err, SG_EFORMAT,
+                       "policy %s: output is flags, but neither categories nor the text names any, "
+                       "expected categories: [name, …]",
+                       name);
     return ok ? SG_OK : no_memory(err);
 }
 

@@ -47,7 +47,7 @@ struct shape {
     size_t n_spellings;
     struct sg_output_key keys[POLICY_MAX_KEYS]; /* .name is owned */
     size_t n_keys;
-    char family[8]; /* letters of the level codes ("DC"), "" when there are none */
+    char family[8];         /* letters of the level codes ("DC"), "" when there are none */
     bool several_spellings; /* of the same level, such as SP2 and D-S2 */
     bool guessed;           /* a label word whose meaning is not known counts as "a person should look" */
     int instructions[POLICY_MAX_INSTRUCTIONS]; /* lines of output instructions, ascending, from 1 */
@@ -65,6 +65,12 @@ bool shape_add_spelling(struct shape *shape, struct sg_slice text, struct sg_sli
 bool shape_add_key(struct shape *shape, struct sg_slice name, enum sg_key_role role);
 void shape_clear_keys(struct shape *shape);
 void shape_clear_labels(struct shape *shape);
+bool shape_permit(struct shape *shape, struct sg_slice text, unsigned meaning); /* a label alone */
+void shape_note_instruction(struct shape *shape, int line);
+/* The text has a word that announces an answer ("return", "label", "output"). */
+bool shape_announces(struct sg_slice text);
+/* Words, level codes and pairs (shape_labels.c); false when the text has none. *ok is false when memory is short. */
+bool shape_find_labels(struct sg_slice folded, struct shape *shape, bool *ok);
 /* Role of a JSON key by its name; -1 when the name says nothing. */
 int shape_key_role(struct sg_slice name);
 /* The keys that the guide's own examples have. */

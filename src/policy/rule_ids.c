@@ -59,7 +59,8 @@ static struct id_form id_at(struct sg_slice text, size_t at, bool any_case)
         return id;
     /* "HATE-TH-1": a second group of letters. */
     size_t second = n + 1;
-    while (letters > 1 && n < text.len && text.ptr[n] == '-' && second < text.len && second - n < 8 && upper(text.ptr[second]))
+    while (letters > 1 && n < text.len && text.ptr[n] == '-' && second < text.len && second - n < 8 &&
+           upper(text.ptr[second]))
         second++;
     if (second > n + 2 && second < text.len && second - n < 8 && (text.ptr[second] == '-' || digit(text.ptr[second])))
         n = second;
@@ -75,8 +76,9 @@ static struct id_form id_at(struct sg_slice text, size_t at, bool any_case)
         id.dotted = true;
     if ((digits == 0 || letters == 0) && !id.dotted)
         return id;
-    if (n < text.len && (sg_is_word(text.ptr[n]) || (text.ptr[n] == '-' && n + 1 < text.len && sg_is_word(text.ptr[n + 1])) ||
-                         text.ptr[n] == '%' || text.ptr[n] == '/' || text.ptr[n] == '@'))
+    if (n < text.len &&
+        (sg_is_word(text.ptr[n]) || (text.ptr[n] == '-' && n + 1 < text.len && sg_is_word(text.ptr[n + 1])) ||
+         text.ptr[n] == '%' || text.ptr[n] == '/' || text.ptr[n] == '@'))
         return id;
     if (n + 1 < text.len && text.ptr[n] == '.' && sg_is_word(text.ptr[n + 1]))
         return id; /* a file name or a host, no id */
@@ -156,17 +158,28 @@ unsigned heading_meaning(struct sg_slice line)
     static const struct {
         const char *word;
         unsigned meaning;
-    } words[] = {{"does not violate", SG_MEANS_SAFE}, {"do not violate", SG_MEANS_SAFE},
-                 {"not allowed", SG_MEANS_VIOLATION}, {"not permitted", SG_MEANS_VIOLATION},
-                 {"non-violating", SG_MEANS_SAFE},    {"not violating", SG_MEANS_SAFE},
-                 {"safe", SG_MEANS_SAFE},             {"allowed", SG_MEANS_SAFE},
-                 {"permitted", SG_MEANS_SAFE},        {"excludes", SG_MEANS_SAFE},
-                 {"acceptable", SG_MEANS_SAFE},       {"exceptions", SG_MEANS_SAFE},
-                 {"violates", SG_MEANS_VIOLATION},    {"violating", SG_MEANS_VIOLATION},
-                 {"violations", SG_MEANS_VIOLATION},  {"includes", SG_MEANS_VIOLATION},
-                 {"prohibited", SG_MEANS_VIOLATION},  {"disallowed", SG_MEANS_VIOLATION},
-                 {"forbidden", SG_MEANS_VIOLATION},   {"unsafe", SG_MEANS_VIOLATION},
-                 {"(0)", SG_MEANS_SAFE},              {"(1)", SG_MEANS_VIOLATION}};
+    } words[] = {{"does not violate", SG_MEANS_SAFE},
+                 {"do not violate", SG_MEANS_SAFE},
+                 {"not allowed", SG_MEANS_VIOLATION},
+                 {"not permitted", SG_MEANS_VIOLATION},
+                 {"non-violating", SG_MEANS_SAFE},
+                 {"not violating", SG_MEANS_SAFE},
+                 {"safe", SG_MEANS_SAFE},
+                 {"allowed", SG_MEANS_SAFE},
+                 {"permitted", SG_MEANS_SAFE},
+                 {"excludes", SG_MEANS_SAFE},
+                 {"acceptable", SG_MEANS_SAFE},
+                 {"exceptions", SG_MEANS_SAFE},
+                 {"violates", SG_MEANS_VIOLATION},
+                 {"violating", SG_MEANS_VIOLATION},
+                 {"violations", SG_MEANS_VIOLATION},
+                 {"includes", SG_MEANS_VIOLATION},
+                 {"prohibited", SG_MEANS_VIOLATION},
+                 {"disallowed", SG_MEANS_VIOLATION},
+                 {"forbidden", SG_MEANS_VIOLATION},
+                 {"unsafe", SG_MEANS_VIOLATION},
+                 {"(0)", SG_MEANS_SAFE},
+                 {"(1)", SG_MEANS_VIOLATION}};
     struct sg_slice text = heading_text(line);
     for (size_t i = 0; text.len && i < sizeof words / sizeof words[0]; i++) {
         bool bracket = words[i].word[0] == '(';
@@ -257,7 +270,8 @@ void rule_ids_find(struct sg_slice folded, struct rule_ids *ids)
                 id = id_at(line, i, false);
             if (id.len > 0 && in_address(line, i))
                 id.len = 0;
-            bool at_head = i == head && (head > 0 || titled(line, i + id.len)), opened = i > 0 && strchr("(`*\"|[", line.ptr[i - 1]) != NULL;
+            bool at_head = i == head && (head > 0 || titled(line, i + id.len)),
+                 opened = i > 0 && strchr("(`*\"|[", line.ptr[i - 1]) != NULL;
             if (id.len > 0 && id.numeric)
                 id.len = at_head && numbered_title(line, i + id.len) ? id.len : 0;
             else if (id.len > 0 && !id.dotted && !at_head && !opened)

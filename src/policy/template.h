@@ -4,8 +4,8 @@
 
 #include "safeguard/policy.h"
 
-/* A well-formed starter policy of the given output shape, complete but for the rules themselves, which stand in square
- * brackets. `id` must be a valid id, `name` is its title. free() *text_out. */
+/* A well-formed starter policy of the given output shape, complete but for the rules themselves, which stand in
+ * square brackets. `id` must be a valid id, `name` is its title. free() *text_out. */
 SG_MUST_CHECK enum sg_status sg_policy_template(const char *id, const char *name, enum sg_output_kind kind,
                                                 char **text_out, struct sg_error *err);
 

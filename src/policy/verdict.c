@@ -30,10 +30,22 @@ static void free_list(char **items, size_t n)
 
 void sg_verdict_deinit(struct sg_verdict *verdict)
 {
-    char *const texts[] = {verdict->id,           verdict->reason,     verdict->category,  verdict->stated_confidence,
-                           verdict->rationale,    verdict->reasoning,  verdict->output,    verdict->policy_id,
-                           verdict->policy_sha256, verdict->model_name, verdict->model_sha256, verdict->adapter,
-                           verdict->precision,    verdict->cpu,        verdict->effort,    verdict->stage};
+    char *const texts[] = {verdict->id,
+                           verdict->reason,
+                           verdict->category,
+                           verdict->stated_confidence,
+                           verdict->rationale,
+                           verdict->reasoning,
+                           verdict->output,
+                           verdict->policy_id,
+                           verdict->policy_sha256,
+                           verdict->model_name,
+                           verdict->model_sha256,
+                           verdict->adapter,
+                           verdict->precision,
+                           verdict->cpu,
+                           verdict->effort,
+                           verdict->stage};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         free(texts[i]);
     free_list(verdict->labels, verdict->n_labels);
@@ -92,8 +104,9 @@ static json_t *flags_json(const struct sg_verdict *verdict, bool *ok)
     json_t *object = json_object();
     for (size_t i = 0; i < verdict->n_flags; i++) {
         const struct sg_flag *flag = &verdict->flags[i];
-        *ok = json_object_set_new(object, flag->name, flag->value < 0 ? json_null() : json_integer(flag->value)) == 0 &&
-              *ok;
+        *ok =
+            json_object_set_new(object, flag->name, flag->value < 0 ? json_null() : json_integer(flag->value)) == 0 &&
+            *ok;
     }
     return object;
 }
@@ -103,10 +116,10 @@ static json_t *windows_json(const struct sg_verdict *verdict, bool *ok)
     json_t *list = json_array();
     for (size_t i = 0; i < verdict->n_windows; i++) {
         const struct sg_window *window = &verdict->windows[i];
-        json_t *entry = json_pack("{s:I, s:I, s:o, s:s, s:o, s:o}", "first_byte", (json_int_t)window->first_byte, "bytes",
-                                  (json_int_t)window->n_bytes, "violation", decision_json(window->decision), "decision",
-                                  sg_decision_name(window->decision), "p_violation", real_json(window->p_violation),
-                                  "reason", text_json(window->reason));
+        json_t *entry = json_pack("{s:I, s:I, s:o, s:s, s:o, s:o}", "first_byte", (json_int_t)window->first_byte,
+                                  "bytes", (json_int_t)window->n_bytes, "violation", decision_json(window->decision),
+                                  "decision", sg_decision_name(window->decision), "p_violation",
+                                  real_json(window->p_violation), "reason", text_json(window->reason));
         *ok = json_array_append_new(list, entry) == 0 && *ok;
     }
     return list;
@@ -137,8 +150,8 @@ static json_t *verdict_json(const struct sg_verdict *verdict, bool *ok)
         {"reasoning", text_json(verdict->reasoning)},
         {"output", text_json(verdict->output)},
         {"forced", json_boolean(verdict->forced)},
-        {"policy", json_pack("{s:o, s:o}", "id", text_json(verdict->policy_id), "sha256",
-                             text_json(verdict->policy_sha256))},
+        {"policy",
+         json_pack("{s:o, s:o}", "id", text_json(verdict->policy_id), "sha256", text_json(verdict->policy_sha256))},
         {"model", json_pack("{s:o, s:o, s:o}", "name", text_json(verdict->model_name), "sha256",
                             text_json(verdict->model_sha256), "adapter", text_json(verdict->adapter))},
         {"precision", text_json(verdict->precision)},

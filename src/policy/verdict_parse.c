@@ -25,7 +25,7 @@ struct answer {
     struct strings labels, rule_ids, unknown_ids;
     unsigned groups[SPELLING_EXTRA + 1]; /* meanings found, by group of spelling */
     bool violates, safe, review;
-    bool asks; /* a label that says nothing but "let a person look" */
+    bool asks;          /* a label that says nothing but "let a person look" */
     const char *reason; /* set: undecided */
     bool no_memory;
 };
@@ -110,7 +110,8 @@ static void make_plain(struct sg_slice text, struct sg_buffer *out)
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i], last = out->len ? out->data[out->len - 1] : '\n';
         char next = i + 1 < text.len ? text.ptr[i + 1] : '\n';
-        if (c == '*' || c == '`' || c == '~' || (c == '_' && !(isalnum((unsigned char)last) && isalnum((unsigned char)next))))
+        if (c == '*' || c == '`' || c == '~' ||
+            (c == '_' && !(isalnum((unsigned char)last) && isalnum((unsigned char)next))))
             continue;
         if (c == '\n') {
             if (last == ' ')
@@ -176,8 +177,8 @@ static void take_spelling(struct answer *answer, const struct spelling *spelling
         strings_add_unique(&answer->labels, sg_slice_of(spelling->canonical));
 }
 
-/* Find every label in plain text, longest first, negated ones aside. `valid` in a sentence is an ordinary word when the
- * label is VALID: a lower-case spelling of a safe label counts only where nothing better does. */
+/* Find every label in plain text, longest first, negated ones aside. `valid` in a sentence is an ordinary word when
+ * the label is VALID: a lower-case spelling of a safe label counts only where nothing better does. */
 static void find_labels(struct answer *answer, struct sg_slice text)
 {
     const struct shape *shape = &answer->policy->shape;
@@ -262,7 +263,7 @@ static int leading_digit(struct sg_slice text)
     if (!strchr("\n\t .,:;)-(=\"']", after) || after == '\0')
         return -1;
     if (after == ' ' && isalnum((unsigned char)beyond))
-        return -1; /* "0 rules are …" */
+        return -1;                          /* "0 rules are …" */
     for (size_t i = n; i < text.len; i++) { /* "0, 1" */
         char c = text.ptr[i], next = i + 1 < text.len ? text.ptr[i + 1] : ' ';
         if ((c == '0' || c == '1') && c != number[0] && strchr(" ,/|", text.ptr[i - 1]) && strchr(" ,\n", next))
@@ -274,7 +275,7 @@ static int leading_digit(struct sg_slice text)
 /* The text behind "Answer:", "Violation =", "Answer (0 or 1):" at the head of a line; ptr NULL when there is none. */
 static struct sg_slice behind_marker(struct sg_slice line)
 {
-    static const char *const words[] = {"final answer", "answer", "label", "output", "violation", "violates",
+    static const char *const words[] = {"final answer",   "answer",  "label",    "output", "violation", "violates",
                                         "classification", "verdict", "decision", "result", "final"};
     line = sg_trim(line, " \t\"'#>-");
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -327,7 +328,8 @@ static unsigned digit_vote(const struct answer *answer, int digit)
 
 static void judge_digits(struct answer *answer)
 {
-    struct sg_slice text = sg_trim((struct sg_slice){sg_buffer_text(&answer->plain), answer->plain.len}, " \t\n\"'"), line;
+    struct sg_slice text = sg_trim((struct sg_slice){sg_buffer_text(&answer->plain), answer->plain.len}, " \t\n\"'"),
+                    line;
     bool found = false, bad = false, first = true, zero = false, one = false;
     for (size_t at = 0; sg_next_line(text, &at, &line);) {
         struct sg_slice bare = sg_trim(line, " \t\"'.,:;!()[]"), marked = behind_marker(line);
@@ -383,7 +385,8 @@ static int find_objects(struct sg_slice text, json_t *objects[OBJECTS_MAX])
             continue;
         }
         json_error_t error;
-        json_t *object = json_loadb(text.ptr + i, text.len - i, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
+        json_t *object =
+            json_loadb(text.ptr + i, text.len - i, JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
         if (!object || n == OBJECTS_MAX) {
             json_decref(object);
             while (n > 0)
@@ -696,13 +699,29 @@ static void judge(struct answer *answer, struct sg_slice raw)
 /* "No content was supplied" is no verdict on the content that was. */
 static bool claims_no_content(struct sg_slice text)
 {
-    static const char *const phrases[] = {
-        "no content was",         "no content provided",   "no content supplied",  "no content has been",
-        "no content to evaluate", "no content to classify", "no content to assess", "no content to judge",
-        "no content to review",   "no content is provided", "no text was provided", "no input was provided",
-        "content was not provided", "content was not supplied", "content is missing", "did not provide any content",
-        "didn't provide any content", "haven't provided any content", "please provide the content", "no message was provided",
-        "content is empty", "no content given", "no user content"};
+    static const char *const phrases[] = {"no content was",
+                                          "no content provided",
+                                          "no content supplied",
+                                          "no content has been",
+                                          "no content to evaluate",
+                                          "no content to classify",
+                                          "no content to assess",
+                                          "no content to judge",
+                                          "no content to review",
+                                          "no content is provided",
+                                          "no text was provided",
+                                          "no input was provided",
+                                          "content was not provided",
+                                          "content was not supplied",
+                                          "content is missing",
+                                          "did not provide any content",
+                                          "didn't provide any content",
+                                          "haven't provided any content",
+                                          "please provide the content",
+                                          "no message was provided",
+                                          "content is empty",
+                                          "no content given",
+                                          "no user content"};
     for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++) {
         if (sg_find_word(text, phrases[i], 0) < text.len)
             return true;

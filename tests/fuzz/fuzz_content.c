@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(what)                                                                                                 \
-    do {                                                                                                              \
-        if (!(what))                                                                                                  \
-            abort();                                                                                                  \
+#define REQUIRE(what)                                                                                                \
+    do {                                                                                                             \
+        if (!(what))                                                                                                 \
+            abort();                                                                                                 \
     } while (0)
 
 static void check_lines(const struct sg_content *content)
@@ -22,7 +22,8 @@ static void check_lines(const struct sg_content *content)
     while (at > 0 && at < len) {
         const char *end = memchr(text + at, '\n', len - at);
         REQUIRE(end);
-        json_t *line = json_loadb(text + at, (size_t)(end - text) - at, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+        json_t *line =
+            json_loadb(text + at, (size_t)(end - text) - at, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
         REQUIRE(json_is_string(json_object_get(line, "content")));
         json_decref(line);
         at = (size_t)(end - text) + 1;

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(what)                                                                                                 \
-    do {                                                                                                              \
-        if (!(what))                                                                                                  \
-            abort();                                                                                                  \
+#define REQUIRE(what)                                                                                                \
+    do {                                                                                                             \
+        if (!(what))                                                                                                 \
+            abort();                                                                                                 \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,17 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(what)                                                                                                 \
-    do {                                                                                                              \
-        if (!(what))                                                                                                  \
-            abort();                                                                                                  \
+#define REQUIRE(what)                                                                                                \
+    do {                                                                                                             \
+        if (!(what))                                                                                                 \
+            abort();                                                                                                 \
     } while (0)
 
 static const char *const texts[] = {
     "Return 0 or 1.",
     "Return {\"violation\": 1, \"policy_category\": \"H2.f\"}\n- H2.f rule\n- TX-1 rule\n## SAFE (0)\n- H0.a fine\n",
-    "Return {\"violation\": 1, \"policy_category\": \"H2.f\", \"rule_ids\": [], \"confidence\": \"low\", \"rationale\": \"x\"}\n- 4.2 Title\n",
-    "Classify as VALID or INVALID.\nOutput: INVALID + ESCALATE\n(SP0 - no) (SP2 - yes) D-SP#, R-SP# | D-S2, R-S0 | label\n",
+    "Return {\"violation\": 1, \"policy_category\": \"H2.f\", \"rule_ids\": [], \"confidence\": \"low\", "
+    "\"rationale\": \"x\"}\n- 4.2 Title\n",
+    "Classify as VALID or INVALID.\nOutput: INVALID + ESCALATE\n(SP0 - no) (SP2 - yes) D-SP#, R-SP# | D-S2, R-S0 | "
+    "label\n",
     "Return {\"S\": 0 or 1, \"H\": 0 or 1}",
     "---\nlabels:\n  OK: safe\n  ASK: review\n  \xE8\xBF\x9D\xE8\xA7\x84: violates\n---\nAnswer OK or ASK.\n"};
 #define N_POLICIES (sizeof texts / sizeof texts[0])

@@ -48,14 +48,17 @@ static void test_packs(void **state)
     } packs[] = {
         {"teen-safety/dangerous-content/policy.md", "Dangerous Content Policy (#DC)", SG_OUTPUT_LABELS, false,
          "DC0:-|DC1:V|DC2:V|DC3:V|VALID:-|INVALID:V", 4 + 5 + 4 + 6 + 5},
-        {"teen-safety/graphic-violent-content/policy.md", "Graphic Violent Content Policy (#GV)", SG_OUTPUT_LABELS, false,
-         "GV0:-|GV1:V|GV2:V|VALID:-|INVALID:V", 3 + 6 + 7 + 4},
+        {"teen-safety/graphic-violent-content/policy.md", "Graphic Violent Content Policy (#GV)", SG_OUTPUT_LABELS,
+         false, "GV0:-|GV1:V|GV2:V|VALID:-|INVALID:V", 3 + 6 + 7 + 4},
         {"teen-safety/harmful-body-ideals/policy.md", "Harmful Body Ideals Policy (#HBI)", SG_OUTPUT_LABELS, false,
          "HBI0:-|HBI1:V|HBI2:V|VALID:-|INVALID:V", 3 + 7 + 6 + 9},
         {"roost/drug_policy.md", "Drug Policy", SG_OUTPUT_LABELS, false, "Violating:V|Non-violating:-", 0},
-        {"roost/openai_categories_policy_v001.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS, 3},
-        {"roost/openai_categories_policy_v002.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS, 3},
-        {"roost/openai_categories_policy_v003.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS, 3},
+        {"roost/openai_categories_policy_v001.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS,
+         3},
+        {"roost/openai_categories_policy_v002.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS,
+         3},
+        {"roost/openai_categories_policy_v003.md", "Content Moderation Policy", SG_OUTPUT_FLAGS, false, EIGHT_FLAGS,
+         3},
         {"roost/toxicity_policy.md", "Criteria", SG_OUTPUT_BINARY, true, "0:-|1:V", 0},
     };
     for (size_t i = 0; i < COUNT(packs); i++) {
@@ -93,8 +96,9 @@ static void test_spam_pack(void **state)
     }
     assert_int_equal(violating, 15 + 15 + 3 + 2);
     assert_int_equal(review, 7 + 7 + 1 + 1); /* pairs with a 4, SP4, INVALID + ESCALATE */
-    assert_string_equal(id_text(policy), "SP0 SP0.a SP0.b SP0.c SP0.d SP0.e SP0.f SP0.g SP2 SP2.a SP2.b SP2.c SP3 SP3.a "
-                                         "SP3.b SP3.c SP3.d SP4 SP4.a SP4.b SP4.c");
+    assert_string_equal(id_text(policy),
+                        "SP0 SP0.a SP0.b SP0.c SP0.d SP0.e SP0.f SP0.g SP2 SP2.a SP2.b SP2.c SP3 SP3.a "
+                        "SP3.b SP3.c SP3.d SP4 SP4.a SP4.b SP4.c");
     sg_policy_close(policy);
 }
 
@@ -105,23 +109,29 @@ static void test_shapes(void **state)
         const char *text, *kind, *shape;
         bool added;
     } cases[] = {
-        {"Return exactly one character: 0 or 1.\n0 = Content does NOT violate this policy.\n1 = Content violates it.\n",
+        {"Return exactly one character: 0 or 1.\n0 = Content does NOT violate this policy.\n1 = Content violates "
+         "it.\n",
          "binary", "0:-|1:V", false},
-        {"# P\n## VIOLATES (1)\nx\n## SAFE (0)\ny\n## EXAMPLES\nContent: [INPUT]\nAnswer (0 or 1):\n", "binary", "0:-|1:V", false},
-        {"# P\n### VIOLATES Policy (Label: 1)\nx\n### DOES NOT Violate Policy (Label: 0)\ny\n", "binary", "0:-|1:V", false},
+        {"# P\n## VIOLATES (1)\nx\n## SAFE (0)\ny\n## EXAMPLES\nContent: [INPUT]\nAnswer (0 or 1):\n", "binary",
+         "0:-|1:V", false},
+        {"# P\n### VIOLATES Policy (Label: 1)\nx\n### DOES NOT Violate Policy (Label: 0)\ny\n", "binary", "0:-|1:V",
+         false},
         {"Answer with `0` or `1`.\n0: violates the policy\n1: safe\n", "binary", "0:V|1:-", false},
         {"Respond only with 1/0.", "binary", "0:-|1:V", false},
         {"If it violates, return:\n{\"violation\": 1, \"policy_category\": \"<category_or_rule_id>\"}\nelse\n"
          "{\"violation\": 0, \"policy_category\": null}\n",
          "category", "violation:0|policy_category:1", false},
-        {"Return JSON:\n```json\n{\n  \"violation\": 1,\n  \"policy_category\": \"H2.f\",\n  \"rule_ids\": [\"H2.d\", \"H2.f\"],\n"
+        {"Return JSON:\n```json\n{\n  \"violation\": 1,\n  \"policy_category\": \"H2.f\",\n  \"rule_ids\": "
+         "[\"H2.d\", \"H2.f\"],\n"
          "  \"confidence\": \"high\",\n  \"rationale\": \"Compares people to animals, which is {bad}.\"\n}\n```\n",
          "rationale", "violation:0|policy_category:1|rule_ids:2|confidence:3|rationale:4", false},
-        {"Return \xE2\x80\x9Cjson\xE2\x80\x9D: {\xE2\x80\x9Cviolation\xE2\x80\x9D: 0 or 1, \xE2\x80\x9C" "category\xE2\x80\x9D: null}", "category",
-         "violation:0|category:1", false},
+        {"Return \xE2\x80\x9Cjson\xE2\x80\x9D: {\xE2\x80\x9Cviolation\xE2\x80\x9D: 0 or 1, \xE2\x80\x9C"
+         "category\xE2\x80\x9D: null}",
+         "category", "violation:0|category:1", false},
         {"Output a JSON object with the keys `violation` (0 or 1), `policy_category` and `rationale`.", "rationale",
          "violation:0|policy_category:1|rationale:4", false},
-        {"Return only: {\"spam\": 0|1, \"scam\": 0|1, \"phishing\": <0 or 1>}", "flags", "spam:5|scam:5|phishing:5", false},
+        {"Return only: {\"spam\": 0|1, \"scam\": 0|1, \"phishing\": <0 or 1>}", "flags", "spam:5|scam:5|phishing:5",
+         false},
         {"Respond with {\"hate\": true/false, \"threat\": true/false}", "flags", "hate:5|threat:5", false},
         {"Classify as VALID (no spam) or INVALID (spam).\nOutput: INVALID + ESCALATE\n", "labels",
          "VALID:-|INVALID:V|INVALID + ESCALATE:VR", false},
@@ -176,11 +186,12 @@ static void test_prompt(void **state)
 static void test_front_matter(void **state)
 {
     (void)state;
-    struct sg_policy *policy = parse_policy("---\n"
-                                            "id: my/policy-1.2\nname: My policy\neffort: high\nundecided: queue\ncurrent_date: yes\n"
-                                            "labels:\n  OK: safe\n  BAD: violates\n  ASK: review\n"
-                                            "  'BAD + CALL': {violation: yes, review: yes}\n  MEH: {violation: no, review: yes}\n"
-                                            "---\n# T\nBe good. Answer OK or BAD.\n");
+    struct sg_policy *policy =
+        parse_policy("---\n"
+                     "id: my/policy-1.2\nname: My policy\neffort: high\nundecided: queue\ncurrent_date: yes\n"
+                     "labels:\n  OK: safe\n  BAD: violates\n  ASK: review\n"
+                     "  'BAD + CALL': {violation: yes, review: yes}\n  MEH: {violation: no, review: yes}\n"
+                     "---\n# T\nBe good. Answer OK or BAD.\n");
     assert_string_equal(sg_policy_id(policy), "my/policy-1.2");
     assert_string_equal(sg_policy_title(policy), "My policy");
     assert_string_equal(sg_policy_effort(policy), "high");
@@ -201,7 +212,8 @@ static void test_front_matter(void **state)
     assert_int_equal(sg_policy_undecided(policy), SG_UNDECIDED_BLOCK);
     sg_policy_close(policy);
 
-    policy = parse_policy("---\noutput: rationale\n---\nReturn {\"violation\": 1, \"category\": \"x\", \"reason\": \"y\"}\n");
+    policy = parse_policy(
+        "---\noutput: rationale\n---\nReturn {\"violation\": 1, \"category\": \"x\", \"reason\": \"y\"}\n");
     assert_string_equal(shape_text(policy), "violation:0|category:1|reason:4");
     sg_policy_close(policy);
 }
@@ -209,9 +221,12 @@ static void test_front_matter(void **state)
 static void test_no_front_matter(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"---\n# Title\nReturn 0 or 1.\n---\nmore\n", "---\n- a\n- b\n---\nReturn 0 or 1.\n",
-                                        "---\n\nReturn 0 or 1.\n", "----\nid: x\n----\nReturn 0 or 1.\n",
-                                        "---\nIt is: that: [simple\n---\nReturn 0 or 1.\n", " ---\nid: x\n---\nReturn 0 or 1."};
+    static const char *const texts[] = {"---\n# Title\nReturn 0 or 1.\n---\nmore\n",
+                                        "---\n- a\n- b\n---\nReturn 0 or 1.\n",
+                                        "---\n\nReturn 0 or 1.\n",
+                                        "----\nid: x\n----\nReturn 0 or 1.\n",
+                                        "---\nIt is: that: [simple\n---\nReturn 0 or 1.\n",
+                                        " ---\nid: x\n---\nReturn 0 or 1."};
     for (size_t i = 0; i < COUNT(texts); i++) {
         size_t len;
         struct sg_policy *policy = parse_policy(texts[i]);
@@ -259,8 +274,8 @@ static void test_errors(void **state)
         struct sg_policy *policy = (struct sg_policy *)1;
         struct sg_error err = {0};
         enum sg_status status = sg_policy_parse("test", cases[i].text, strlen(cases[i].text), &policy, &err);
-        if (status != cases[i].status || policy || !strstr(err.text, cases[i].line) || !strstr(err.text, cases[i].got) ||
-            !strstr(err.text, cases[i].expected))
+        if (status != cases[i].status || policy || !strstr(err.text, cases[i].line) ||
+            !strstr(err.text, cases[i].got) || !strstr(err.text, cases[i].expected))
             fail_msg("case %zu: %s: %s", i, sg_status_name(status), err.text);
     }
     struct sg_policy *policy;
@@ -277,12 +292,14 @@ static void test_errors(void **state)
 static void test_rule_ids(void **state)
 {
     (void)state;
-    struct sg_policy *policy = parse_policy("# Title of 2024.05\n"
-                                            "Covers COVID-19, GPT-4.1, MP3.com, U.S. law, e.g. v1.2, http://x.com/S3.a, H1N1 and a@B2.c.\n"
-                                            "1.5 million in 3.2 days. Adults are U18 no more; B2B too.\n"
-                                            "- **R-1** first\n* HS-1.a second; see (R2)\n### 2.1 Title\n2.2 Another rule\n- H2\xE2\x80\x91" "f third\n"
-                                            "- HATE-TH-1 fourth\nRule 4.2: Fifth\n1. not one\n2.5 times is none\n\xC2\xA7 7.3 Title\n"
-                                            "Cites h2-f and R-1 and DC0.b and DC10.iv again.\n| S3 | cell |\nReturn 0 or 1.\n");
+    struct sg_policy *policy =
+        parse_policy("# Title of 2024.05\n"
+                     "Covers COVID-19, GPT-4.1, MP3.com, U.S. law, e.g. v1.2, http://x.com/S3.a, H1N1 and a@B2.c.\n"
+                     "1.5 million in 3.2 days. Adults are U18 no more; B2B too.\n"
+                     "- **R-1** first\n* HS-1.a second; see (R2)\n### 2.1 Title\n2.2 Another rule\n- H2\xE2\x80\x91"
+                     "f third\n"
+                     "- HATE-TH-1 fourth\nRule 4.2: Fifth\n1. not one\n2.5 times is none\n\xC2\xA7 7.3 Title\n"
+                     "Cites h2-f and R-1 and DC0.b and DC10.iv again.\n| S3 | cell |\nReturn 0 or 1.\n");
     assert_string_equal(id_text(policy), "R-1 HS-1.a R2 2.1 2.2 H2-f HATE-TH-1 4.2 7.3 DC0.b DC10.iv S3");
     sg_policy_close(policy);
 }
@@ -348,8 +365,8 @@ static void test_lint_codes(void **state)
         int64_t tokens;
         const char *code;
         enum sg_lint_severity severity;
-    } lengths[] = {{-1, "not-counted", SG_LINT_NOTE}, {399, "short", SG_LINT_NOTE},   {400, "length", SG_LINT_NOTE},
-                   {600, "length", SG_LINT_NOTE},     {601, "long", SG_LINT_NOTE},    {10000, "long", SG_LINT_NOTE},
+    } lengths[] = {{-1, "not-counted", SG_LINT_NOTE},   {399, "short", SG_LINT_NOTE}, {400, "length", SG_LINT_NOTE},
+                   {600, "length", SG_LINT_NOTE},       {601, "long", SG_LINT_NOTE},  {10000, "long", SG_LINT_NOTE},
                    {10001, "too-long", SG_LINT_WARNING}};
     struct sg_policy *policy = parse_policy("x");
     for (size_t i = 0; i < COUNT(lengths); i++) {
@@ -464,10 +481,10 @@ static void test_shipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packs),       cmocka_unit_test(test_spam_pack),       cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_prompt),      cmocka_unit_test(test_front_matter),    cmocka_unit_test(test_no_front_matter),
-        cmocka_unit_test(test_errors),      cmocka_unit_test(test_rule_ids),        cmocka_unit_test(test_lint_codes),
-        cmocka_unit_test(test_template),    cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_packs),    cmocka_unit_test(test_spam_pack),    cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_prompt),   cmocka_unit_test(test_front_matter), cmocka_unit_test(test_no_front_matter),
+        cmocka_unit_test(test_errors),   cmocka_unit_test(test_rule_ids),     cmocka_unit_test(test_lint_codes),
+        cmocka_unit_test(test_template), cmocka_unit_test(test_shipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

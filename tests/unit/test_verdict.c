@@ -50,12 +50,12 @@ static void check(const struct sg_policy *policy, const struct expected *cases, 
     sg_verdict_deinit(&verdict);
 }
 
-#define CHECK(text, ...)                                                                                              \
-    do {                                                                                                              \
-        static const struct expected cases[] = __VA_ARGS__;                                                           \
-        struct sg_policy *asked = parse_policy(text);                                                                 \
-        check(asked, cases, COUNT(cases));                                                                            \
-        sg_policy_close(asked);                                                                                       \
+#define CHECK(text, ...)                                                                                             \
+    do {                                                                                                             \
+        static const struct expected cases[] = __VA_ARGS__;                                                          \
+        struct sg_policy *asked = parse_policy(text);                                                                \
+        check(asked, cases, COUNT(cases));                                                                           \
+        sg_policy_close(asked);                                                                                      \
     } while (0)
 
 static void test_binary(void **state)
@@ -64,7 +64,9 @@ static void test_binary(void **state)
     CHECK("Return exactly one character: 0 or 1.",
           {{"0", N, false, "0///"},
            {"1\n", V, false, "1///"},
-           {"\xEF\xBB\xBF" "1", V, false, "1///"},
+           {"\xEF\xBB\xBF"
+            "1",
+            V, false, "1///"},
            {" 0.\n\n", N, false, "0///"},
            {"\"1\"", V, false, "1///"},
            {"**1**", V, false, "1///"},
@@ -110,55 +112,70 @@ static void test_binary(void **state)
            {"I cannot help with that.", U, false, NULL},
            {"0\nNo content was supplied.", U, false, NULL},
            {"It is hard to say whether this is a violation.", U, false, NULL}});
-    CHECK("Answer 0 or 1.\n0 = violates\n1 = safe\n", {{"0", V, false, NULL}, {"1", N, false, NULL}, {"1 (safe)", N, false, NULL}});
+    CHECK("Answer 0 or 1.\n0 = violates\n1 = safe\n",
+          {{"0", V, false, NULL}, {"1", N, false, NULL}, {"1 (safe)", N, false, NULL}});
 }
 
 static const char *const category_policy =
-    "# Hate\nReturn {\"violation\": 1, \"policy_category\": \"H2.f\"} or {\"violation\": 0, \"policy_category\": null}\n"
+    "# Hate\nReturn {\"violation\": 1, \"policy_category\": \"H2.f\"} or {\"violation\": 0, \"policy_category\": "
+    "null}\n"
     "## VIOLATES (1)\n- H2.d Slurs\n- H2.f Dehumanising\n- TX-1 Taunts\n## SAFE (0)\n- H0.a Counter speech\n";
 
 static void test_category(void **state)
 {
     (void)state;
-    CHECK(category_policy,
-          {{"{\"violation\":1,\"policy_category\":\"H2.f\"}", V, false, "/H2.f/H2.f/"},
-           {"{\"violation\":0,\"policy_category\":null}\n\n", N, false, "///"},
-           {"```json\n{\n  \"violation\": 1,\n  \"policy_category\": \"H2.f\"\n}\n```\n\n", V, false, "/H2.f/H2.f/"},
-           {"Here is the result:\n{\"violation\": \"1\", \"policy_category\": \"h2.F\"} as asked.", V, false, "/H2.f/H2.f/"},
-           {"{\"violation\": true, \"policy_category\": \"H2.f \xE2\x80\x93 Dehumanising comparison\"}", V, false, "/H2.f/H2.f/"},
-           {"{\"violation\": 1, \"policy_category\": \"TX\xE2\x80\x91" "1\"}", V, false, "/TX-1/TX-1/"},
-           {"{\"violation\": 1, \"policy_category\": \"H2\xE2\x80\x91" "f\"}", V, false, "/H2\xE2\x80\x91" "f//H2\xE2\x80\x91" "f"},
-           {"{\"violation\": 1, \"policy_category\": \"Hass\"}", V, false, "/Hass//"},
-           {"{\"violation\": 1, \"policy_category\": null}", V, false, "///"},
-           {"{\"violation\": 1.0}", V, false, NULL},
-           {"{\"Violation\": 0, \"policy_category\": \"none\"}", N, false, "///"},
-           {"{\xE2\x80\x9Cviolation\xE2\x80\x9D: 1, \xE2\x80\x9Cpolicy_category\xE2\x80\x9D: \xE2\x80\x9CH2.d\xE2\x80\x9D}", V, false, "/H2.d/H2.d/"},
-           {"{\"violation\":1,\"policy_category\":\"H2.d\"} {\"violation\":1,\"policy_category\":\"H2.d\"}", V, false, "/H2.d/H2.d/"},
-           {"[{\"violation\":1}]", V, false, NULL},
-           {"1", V, false, NULL},
-           {"{\"violation\": 0, \"policy_category\": \"H0.a\"}", N, false, "/H0.a/H0.a/"}, /* a rule of what is safe */
-           {"{\"violation\": 0, \"policy_category\": \"safe\"}", N, false, "/safe//"},
-           {"{\"violation\":1,\"policy_category\":[\"H2.d\",\"H9.z\"]}", V, false, "/H2.d/H2.d/H9.z"},
-           /* contradictory or unreadable */
-           {"{\"violation\": 0, \"policy_category\": \"H2.f\"}", U, false, NULL},
-           {"{\"violation\": 0, \"policy_category\": \"insults\"}", U, false, NULL},
-           {"{\"violation\": 1, \"policy_category\": \"H0.a\"}", U, false, NULL},
-           {"{\"violation\": 2}", U, false, NULL},
-           {"{\"violation\": null}", U, false, NULL},
-           {"{\"violation\": 0.5}", U, false, NULL},
-           {"{\"violation\": \"maybe\"}", U, false, NULL},
-           {"{\"violation\": \"0 or 1\"}", U, false, NULL},
-           {"{\"policy_category\": \"H2.f\"}", U, false, NULL},
-           {"{}", U, false, NULL},
-           {"{\"violation\": 1, \"policy_cat", U, false, NULL},
-           {"{\"violation\": 1, \"detail\": {\"violation\": 0}", U, false, NULL},
-           {"{\"violation\": 0, \"violation\": 1}", U, false, NULL},
-           {"{\"violation\": 1} {\"violation\": 0}", U, false, NULL},
-           {"{\"violation\": 0, \"violates\": 1}", U, false, NULL},
-           {"{'violation': 0}", U, false, NULL},
-           {"{violation: 0}", U, false, NULL},
-           {"no violation here, but {\"x\": 1}", U, false, NULL},
-           {"{\"violation\": 0, \"rationale\": \"No content was provided.\"}", U, false, NULL}});
+    CHECK(
+        category_policy,
+        {{"{\"violation\":1,\"policy_category\":\"H2.f\"}", V, false, "/H2.f/H2.f/"},
+         {"{\"violation\":0,\"policy_category\":null}\n\n", N, false, "///"},
+         {"```json\n{\n  \"violation\": 1,\n  \"policy_category\": \"H2.f\"\n}\n```\n\n", V, false, "/H2.f/H2.f/"},
+         {"Here is the result:\n{\"violation\": \"1\", \"policy_category\": \"h2.F\"} as asked.", V, false,
+          "/H2.f/H2.f/"},
+         {"{\"violation\": true, \"policy_category\": \"H2.f \xE2\x80\x93 Dehumanising comparison\"}", V, false,
+          "/H2.f/H2.f/"},
+         {"{\"violation\": 1, \"policy_category\": \"TX\xE2\x80\x91"
+          "1\"}",
+          V, false, "/TX-1/TX-1/"},
+         {"{\"violation\": 1, \"policy_category\": \"H2\xE2\x80\x91"
+          "f\"}",
+          V, false,
+          "/H2\xE2\x80\x91"
+          "f//H2\xE2\x80\x91"
+          "f"},
+         {"{\"violation\": 1, \"policy_category\": \"Hass\"}", V, false, "/Hass//"},
+         {"{\"violation\": 1, \"policy_category\": null}", V, false, "///"},
+         {"{\"violation\": 1.0}", V, false, NULL},
+         {"{\"Violation\": 0, \"policy_category\": \"none\"}", N, false, "///"},
+         {"{\xE2\x80\x9Cviolation\xE2\x80\x9D: 1, \xE2\x80\x9Cpolicy_category\xE2\x80\x9D: "
+          "\xE2\x80\x9CH2.d\xE2\x80\x9D}",
+          V, false, "/H2.d/H2.d/"},
+         {"{\"violation\":1,\"policy_category\":\"H2.d\"} {\"violation\":1,\"policy_category\":\"H2.d\"}", V, false,
+          "/H2.d/H2.d/"},
+         {"[{\"violation\":1}]", V, false, NULL},
+         {"1", V, false, NULL},
+         {"{\"violation\": 0, \"policy_category\": \"H0.a\"}", N, false, "/H0.a/H0.a/"}, /* a rule of what is safe */
+         {"{\"violation\": 0, \"policy_category\": \"safe\"}", N, false, "/safe//"},
+         {"{\"violation\":1,\"policy_category\":[\"H2.d\",\"H9.z\"]}", V, false, "/H2.d/H2.d/H9.z"},
+         /* contradictory or unreadable */
+         {"{\"violation\": 0, \"policy_category\": \"H2.f\"}", U, false, NULL},
+         {"{\"violation\": 0, \"policy_category\": \"insults\"}", U, false, NULL},
+         {"{\"violation\": 1, \"policy_category\": \"H0.a\"}", U, false, NULL},
+         {"{\"violation\": 2}", U, false, NULL},
+         {"{\"violation\": null}", U, false, NULL},
+         {"{\"violation\": 0.5}", U, false, NULL},
+         {"{\"violation\": \"maybe\"}", U, false, NULL},
+         {"{\"violation\": \"0 or 1\"}", U, false, NULL},
+         {"{\"policy_category\": \"H2.f\"}", U, false, NULL},
+         {"{}", U, false, NULL},
+         {"{\"violation\": 1, \"policy_cat", U, false, NULL},
+         {"{\"violation\": 1, \"detail\": {\"violation\": 0}", U, false, NULL},
+         {"{\"violation\": 0, \"violation\": 1}", U, false, NULL},
+         {"{\"violation\": 1} {\"violation\": 0}", U, false, NULL},
+         {"{\"violation\": 0, \"violates\": 1}", U, false, NULL},
+         {"{'violation': 0}", U, false, NULL},
+         {"{violation: 0}", U, false, NULL},
+         {"no violation here, but {\"x\": 1}", U, false, NULL},
+         {"{\"violation\": 0, \"rationale\": \"No content was provided.\"}", U, false, NULL}});
 }
 
 static void test_rationale(void **state)
@@ -167,9 +184,12 @@ static void test_rationale(void **state)
     struct sg_policy *policy = parse_policy(category_policy);
     struct sg_verdict verdict;
     struct sg_error err = {0};
-    const char *answer = "{\"violation\": 1, \"policy_category\": \"H2.d\", \"rule_ids\": [\"H2.d: Schimpfw\xC3\xB6rter\", "
-                         "\"Rule H2.f \xE2\x80\x93 Dehumanising, in part\", \"H3.b\", \"H2.d\", \"TX\xE2\x80\x91" "1\"], "
-                         "\"confidence\": \"high\", \"rationale\": [\"It says \xE2\x80\x9Cvermin\xE2\x80\x9D.\", \"It means people.\"]}";
+    const char *answer =
+        "{\"violation\": 1, \"policy_category\": \"H2.d\", \"rule_ids\": [\"H2.d: Schimpfw\xC3\xB6rter\", "
+        "\"Rule H2.f \xE2\x80\x93 Dehumanising, in part\", \"H3.b\", \"H2.d\", \"TX\xE2\x80\x91"
+        "1\"], "
+        "\"confidence\": \"high\", \"rationale\": [\"It says \xE2\x80\x9Cvermin\xE2\x80\x9D.\", \"It means "
+        "people.\"]}";
     sg_verdict_init(&verdict);
     assert_int_equal(sg_verdict_parse(policy, answer, strlen(answer), &verdict, &err), SG_OK);
     assert_int_equal(verdict.decision, SG_VIOLATES);
@@ -273,14 +293,18 @@ static void test_labels(void **state)
     (void)state;
     struct sg_policy *policy = pack_policy("roost/drug_policy.md");
     static const struct expected drug[] = {
-        {"Violating", V, false, "Violating///"},      {"Non\xE2\x80\x91violating", N, false, "Non-violating///"},
-        {"non-violating.", N, false, NULL},           {"\"Violating\"\n", V, false, NULL},
-        {"Not violating", U, false, NULL},            {"Violating / Non-violating", U, false, NULL},
+        {"Violating", V, false, "Violating///"},
+        {"Non\xE2\x80\x91violating", N, false, "Non-violating///"},
+        {"non-violating.", N, false, NULL},
+        {"\"Violating\"\n", V, false, NULL},
+        {"Not violating", U, false, NULL},
+        {"Violating / Non-violating", U, false, NULL},
         {"Violations were not found.", U, false, NULL},
     };
     check(policy, drug, COUNT(drug));
     sg_policy_close(policy);
-    CHECK("---\nlabels:\n  OK: safe\n  BAD: violates\n  ASK: review\n  MEH: {violation: no, review: yes}\n  \xE8\xBF\x9D\xE8\xA7\x84: violates\n"
+    CHECK("---\nlabels:\n  OK: safe\n  BAD: violates\n  ASK: review\n  MEH: {violation: no, review: yes}\n  "
+          "\xE8\xBF\x9D\xE8\xA7\x84: violates\n"
           "---\nAnswer OK, BAD, ASK or MEH.",
           {{"OK", N, false, "OK///"},
            {"BAD", V, false, NULL},
@@ -432,13 +456,15 @@ static void test_json(void **state)
     sg_verdict_init(&verdict);
     assert_int_equal(sg_verdict_to_json(&verdict, &json, &err), SG_OK);
     assert_string_equal(
-        json, "{\"schema\":1,\"id\":null,\"violation\":null,\"decision\":\"undecided\",\"needs_review\":false,\"reason\":null,"
-              "\"p_violation\":null,\"label_mass\":null,\"labels\":[],\"flags\":{},\"category\":null,\"rule_ids\":[],"
-              "\"unknown_rule_ids\":[],\"stated_confidence\":null,\"rationale\":null,\"reasoning\":null,\"output\":null,"
-              "\"forced\":false,\"policy\":{\"id\":null,\"sha256\":null},\"model\":{\"name\":null,\"sha256\":null,"
-              "\"adapter\":null},\"precision\":null,\"cpu\":null,\"effort\":null,\"seed\":0,\"temperature\":null,"
-              "\"stage\":null,\"tokens\":{\"prompt\":null,\"cached\":null,\"output\":null},\"ms\":{\"prefill\":null,"
-              "\"decode\":null,\"total\":null},\"windows\":[],\"not_judged\":[]}");
+        json,
+        "{\"schema\":1,\"id\":null,\"violation\":null,\"decision\":\"undecided\",\"needs_review\":false,\"reason\":"
+        "null,"
+        "\"p_violation\":null,\"label_mass\":null,\"labels\":[],\"flags\":{},\"category\":null,\"rule_ids\":[],"
+        "\"unknown_rule_ids\":[],\"stated_confidence\":null,\"rationale\":null,\"reasoning\":null,\"output\":null,"
+        "\"forced\":false,\"policy\":{\"id\":null,\"sha256\":null},\"model\":{\"name\":null,\"sha256\":null,"
+        "\"adapter\":null},\"precision\":null,\"cpu\":null,\"effort\":null,\"seed\":0,\"temperature\":null,"
+        "\"stage\":null,\"tokens\":{\"prompt\":null,\"cached\":null,\"output\":null},\"ms\":{\"prefill\":null,"
+        "\"decode\":null,\"total\":null},\"windows\":[],\"not_judged\":[]}");
     free(json);
 
     verdict.id = copy("0012\xFF");
@@ -478,10 +504,12 @@ static void test_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_binary),         cmocka_unit_test(test_category),     cmocka_unit_test(test_rationale),
-        cmocka_unit_test(test_spam_answers),   cmocka_unit_test(test_level_answers), cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_flags),          cmocka_unit_test(test_golden_answers), cmocka_unit_test(test_case_labels),
-        cmocka_unit_test(test_permitted),      cmocka_unit_test(test_json),
+        cmocka_unit_test(test_binary),        cmocka_unit_test(test_category),
+        cmocka_unit_test(test_rationale),     cmocka_unit_test(test_spam_answers),
+        cmocka_unit_test(test_level_answers), cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_flags),         cmocka_unit_test(test_golden_answers),
+        cmocka_unit_test(test_case_labels),   cmocka_unit_test(test_permitted),
+        cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
