@@ -3,9 +3,13 @@
 
     bench/compare.py --model M.gguf --rounds 5 --llama-bench PATH [--json raw.json]
 
-Each round runs both engines, in turns of who goes first, so that a machine that gets slower hits both; medians over the
-rounds, with the range behind them. Needs: a built `safeguard` (--safeguard, default build/safeguard) and llama-bench
-(see tools/bench_llamacpp.py). Writes Markdown to standard output, progress to standard error."""
+Each round runs both engines, in turns of who goes first, so that a machine that gets slower hits both; medians over
+the rounds, with the range behind them. Run it on an idle machine: threads wait for each other at every matrix, so a
+neighbour costs far more than its share. llama.cpp repacks MXFP4 and Q4 matrices into memory of its own (as large as the
+file) unless --llama-arguments '--repack 0'.
+
+Needs: a built `safeguard` (--safeguard, default build/safeguard) and llama-bench (see tools/bench_llamacpp.py). Writes
+Markdown to standard output, progress to standard error."""
 
 import argparse
 import json
@@ -98,8 +102,8 @@ def main():
           f"{where['memory_gb']} GB; {' '.join(where['flags'])}; huge pages {where['huge_pages']}; "
           f"Linux {where['kernel']}; load before {where['load']:.1f}.\n\n"
           f"{pathlib.Path(args.model).name}, {args.threads} threads, llama.cpp {engine['commit']} "
-          f"(KV {'/'.join(engine['cache'])}), {args.rounds} interleaved rounds: median (lowest–highest); a ratio above 1 is "
-          f"in favour of safeguard.\n")
+          f"(KV {'/'.join(engine['cache'])}), {args.rounds} interleaved rounds: median (lowest–highest); "
+          f"a ratio above 1 is in favour of safeguard.\n")
     print(table([figures(r) for r in raw["safeguard"]], [figures(r) for r in raw["llama.cpp"]]))
 
 
