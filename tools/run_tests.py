@@ -36,6 +36,7 @@ def native(build):
 
 def end_to_end(build):
     env = dict(os.environ, SG_BINARY=os.path.abspath(os.path.join(build, "safeguard")),
+               SG_DOUBLE=os.path.abspath(os.path.join(build, "tests", "e2e", "safeguard_double")),
                SG_SHARED=os.environ.get("SG_SHARED", os.path.join(ROOT, "..", "shared")))
     done = run([os.path.join(ROOT, ".venv", "bin", "python"), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
                 "tests/e2e"], cwd=ROOT, env=env)

@@ -325,6 +325,7 @@ static const struct sg_family_verb verbs[] = {
     {"render", render, "harmony messages to token ids"},
     {"parse", parse, "token ids to harmony messages"},
     {"rewrite", rewrite, "a GGUF with every matrix as F32"},
+    {"logits", sg_verb_dev_logits, "the logits of a token sequence"},
     {"make-model", sg_verb_make_model, "a random-weight model of a given shape"},
     {NULL, NULL, NULL},
 };

@@ -10,6 +10,7 @@ static const struct sg_family_verb verbs[] = {
     {"policy", sg_verb_policy, "lint, show or start a policy"},
     {"model", sg_verb_model, "look at a model"},
     {"pull", sg_verb_pull, "fetch a model"},
+    {"bench", sg_verb_bench, "how fast a model is on this machine"},
     {"dev", sg_verb_dev, "parts of the program, for tests and developers"},
     {NULL, NULL, NULL},
 };

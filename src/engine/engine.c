@@ -239,10 +239,7 @@ enum sg_status sg_engine_create(const struct sg_model *model, int context, struc
     engine->last = &engine->first;
     pthread_mutex_init(&engine->mutex, NULL);
     pthread_cond_init(&engine->changed, NULL);
-    int n_windowed = 0;
-    for (int l = 0; l < c->n_layers; l++)
-        n_windowed += c->windowed[l];
-    sg_kv_pool_init(&engine->pool, c->n_layers - n_windowed, n_windowed, c->n_kv_heads, c->head_dim, c->window);
+    sg_kv_pool_for(&engine->pool, c);
     engine->logits = malloc((size_t)c->vocabulary * sizeof *engine->logits);
     enum sg_status status = engine->logits ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for logits");
     if (status == SG_OK)

@@ -219,3 +219,12 @@ enum sg_status sg_config_read(const struct sg_weights *weights, struct sg_config
         return sg_fail_in(err, status, "%s", sg_weights_file_path(weights, 0));
     return SG_OK;
 }
+
+void sg_kv_pool_for(struct sg_kv_pool *pool, const struct sg_config *config)
+{
+    int n_windowed = 0;
+    for (int l = 0; l < config->n_layers; l++)
+        n_windowed += config->windowed[l];
+    sg_kv_pool_init(pool, config->n_layers - n_windowed, n_windowed, config->n_kv_heads, config->head_dim,
+                    config->window);
+}

@@ -34,6 +34,9 @@ struct sg_config {
 SG_MUST_CHECK enum sg_status sg_config_read(const struct sg_weights *weights, struct sg_config *config_out,
                                             struct sg_error *err);
 
+/* A pool for sequences of a model of this shape. */
+void sg_kv_pool_for(struct sg_kv_pool *pool, const struct sg_config *config);
+
 /* --- matrices ------------------------------------------------------------------------------------------- */
 
 /* A weight matrix [n_experts][rows, columns] (dense: n_experts 1), as a view of a tensor's rows: row r of expert e is

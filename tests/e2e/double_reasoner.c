@@ -2,6 +2,7 @@
  * does what the content tells it to. Linked into safeguard_double only; never shipped.
  *   BAD: violates · REVIEW: needs review · UNSURE: undecided · ESCAPE: reasoning full of terminal escapes
  *   SLOW: 10 s unless cancelled · PAUSE: 50 ms · FAIL: an error of this content · FATAL: an error of every content */
+#include "cli/verbs.h"
 #include "base/hash_cache.h"
 #include "safeguard/reasoner.h"
 
@@ -122,4 +123,19 @@ enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_p
     verdict->precision = strdup("fast");
     verdict->stage = strdup("reasoner");
     return sg_model_sha256(reasoner->model, verdict->model_sha256, err);
+}
+
+/* Verbs that look inside the model, which the stand-in has not. */
+int sg_verb_bench(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 1;
+}
+
+int sg_verb_dev_logits(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return 1;
 }
