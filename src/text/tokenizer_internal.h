@@ -20,6 +20,35 @@ struct sg_tokenizer {
     bool name_lengths[SG_SPECIAL_NAME_MAX + 1];
 };
 
+/* --- building, in this order (tokenizer_load.c) --------------------------------------------------------- */
+
+enum token_kind { TOKEN_ORDINARY, TOKEN_SPECIAL, TOKEN_UNUSED }; /* unused: has text, but no text becomes it */
+
+#define SHOWN(slice) (int)((slice).len < 80 ? (slice).len : 80), (slice).ptr /* for %.*s in errors */
+
+SG_MUST_CHECK enum sg_status sg_tokenizer_create(struct sg_tokenizer **tokenizer_out, struct sg_error *err);
+
+/* The token of the next id, by its bytes or as GPT-2 spells them. Text of a special token, and of one that is not
+ * spelled after all, is literal. `scratch` is any buffer, kept between calls to save allocations. */
+SG_MUST_CHECK enum sg_status sg_tokenizer_add_token(struct sg_tokenizer *tokenizer, struct sg_slice bytes,
+                                                    enum token_kind kind, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_tokenizer_add_spelled(struct sg_tokenizer *tokenizer, struct sg_slice spelled,
+                                                      enum token_kind kind, struct sg_buffer *scratch,
+                                                      struct sg_error *err);
+
+/* The merge of the next rank, spelled. */
+SG_MUST_CHECK enum sg_status sg_tokenizer_add_merge(struct sg_tokenizer *tokenizer, struct sg_slice left,
+                                                    struct sg_slice right, struct sg_buffer *scratch,
+                                                    struct sg_error *err);
+
+/* For a tokenizer that asks the merges about every piece: leave only those tokens in the index that the merges
+ * arrive at, so that a piece found there needs no merging. */
+SG_MUST_CHECK enum sg_status sg_tokenizer_index_reachable(struct sg_tokenizer *tokenizer, struct sg_error *err);
+
+/* Hand over the tokenizer, or destroy it when loading failed. Returns status. */
+SG_MUST_CHECK enum sg_status sg_tokenizer_finish(enum sg_status status, struct sg_tokenizer *tokenizer,
+                                                 struct sg_tokenizer **tokenizer_out);
+
 /* tokenizer.json from memory: for tests and fuzzing. */
 SG_MUST_CHECK enum sg_status sg_tokenizer_from_json_text(struct sg_slice json, struct sg_tokenizer **tokenizer_out,
                                                          struct sg_error *err);

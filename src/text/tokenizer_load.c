@@ -1,28 +1,22 @@
-/* Vocabulary files → tokenizer: GGUF metadata, Hugging Face tokenizer.json, tiktoken ranks.
+/* Vocabulary → tokenizer: the building steps, and two of the formats: GGUF metadata and tiktoken ranks. (The third is
+ * tokenizer_json.c.)
  *
- * The first two spell bytes as GPT-2 does, each byte as one printable character, and list merges; a rank file holds
- * the bytes themselves and the rank of a pair is that of the token it makes. Files are hostile: every id, count
- * and string is checked, and whatever the tokenizer would have to do beyond this (a normaliser, a word prefix,
- * another split) is refused by name, because it would change the ids silently. */
+ * GGUF and tokenizer.json spell bytes as GPT-2 does, each byte as one printable character, and list merges; a rank
+ * file holds the bytes themselves and the rank of a pair is that of the token it makes. Files are hostile: every
+ * id, count and string is checked, and what the tokenizer cannot do is refused by name, because it would change the
+ * ids silently. */
 #include "base/file.h"
-#include "base/utf8.h"
 #include "text/tokenizer_internal.h"
 #include "weights/weights.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define RANK_FILE_MAX ((size_t)64 << 20)
-#define JSON_FILE_MAX ((size_t)256 << 20)
-
-#define SHOWN(slice) (int)((slice).len < 80 ? (slice).len : 80), (slice).ptr /* for %.*s */
 
 /* --- building ------------------------------------------------------------------------------------------- */
 
-enum token_kind { TOKEN_ORDINARY, TOKEN_SPECIAL, TOKEN_UNUSED }; /* unused: has text, but no text becomes it */
-
-static enum sg_status create(struct sg_tokenizer **tokenizer_out, struct sg_error *err)
+enum sg_status sg_tokenizer_create(struct sg_tokenizer **tokenizer_out, struct sg_error *err)
 {
     struct sg_tokenizer *tokenizer = *tokenizer_out = calloc(1, sizeof *tokenizer);
     if (!tokenizer)
@@ -48,9 +42,8 @@ static enum sg_status add_name(struct sg_tokenizer *tokenizer, struct sg_slice n
     return status ? status : sg_buffer_status(&tokenizer->name_ids, err);
 }
 
-/* The token of the next id. */
-static enum sg_status add_token(struct sg_tokenizer *tokenizer, struct sg_slice bytes, enum token_kind kind,
-                                struct sg_error *err)
+enum sg_status sg_tokenizer_add_token(struct sg_tokenizer *tokenizer, struct sg_slice bytes, enum token_kind kind,
+                                      struct sg_error *err)
 {
     int32_t id = tokenizer->vocab.n;
     if (id >= SG_TOKENS_MAX)
@@ -71,7 +64,7 @@ static enum sg_status add_token(struct sg_tokenizer *tokenizer, struct sg_slice 
 
 /* The byte that GPT-2's spelling writes as this character, -1 for none: printable Latin-1 stands for itself, the
  * other 68 bytes are U+0100 … U+0143 in their order. */
-static int spelled_byte(int32_t code)
+static int spelled_byte(int code)
 {
     if ((code >= 0x21 && code <= 0x7E) || (code >= 0xA1 && code <= 0xFF && code != 0xAD))
         return code;
@@ -84,33 +77,40 @@ static int spelled_byte(int32_t code)
 /* Append the bytes of a spelled token; false (with some of them appended) when a character stands for no byte. */
 static bool unspell(struct sg_slice spelled, struct sg_buffer *out)
 {
-    for (size_t at = 0; at < spelled.len;) {
-        int32_t code;
-        at += sg_utf8_decode((struct sg_slice){spelled.ptr + at, spelled.len - at}, &code);
+    char *to = sg_buffer_reserve(out, spelled.len);
+    if (!to)
+        return true; /* the buffer remembers */
+    for (size_t at = 0; at < spelled.len; at++) {
+        int code = (unsigned char)spelled.ptr[at]; /* all spelled characters have one or two bytes of UTF-8 */
+        if (code >= 0x80) {
+            if (code < 0xC2 || code > 0xDF || ++at == spelled.len || (spelled.ptr[at] & 0xC0) != 0x80)
+                return false;
+            code = (code & 0x1F) << 6 | (spelled.ptr[at] & 0x3F);
+        }
         int byte = spelled_byte(code);
         if (byte < 0)
             return false;
-        sg_buffer_putc(out, (char)byte);
+        *to++ = (char)byte;
+        out->len++;
     }
     return true;
 }
 
-/* add_token for a spelled one. Text of a special token, and of one that is not spelled after all, is literal. */
-static enum sg_status add_spelled(struct sg_tokenizer *tokenizer, struct sg_slice spelled, enum token_kind kind,
-                                  struct sg_buffer *scratch, struct sg_error *err)
+enum sg_status sg_tokenizer_add_spelled(struct sg_tokenizer *tokenizer, struct sg_slice spelled, enum token_kind kind,
+                                        struct sg_buffer *scratch, struct sg_error *err)
 {
     sg_buffer_clear(scratch);
     if (kind != TOKEN_ORDINARY)
-        return add_token(tokenizer, spelled, kind, err);
+        return sg_tokenizer_add_token(tokenizer, spelled, kind, err);
     if (!unspell(spelled, scratch))
-        return add_token(tokenizer, spelled, TOKEN_UNUSED, err);
+        return sg_tokenizer_add_token(tokenizer, spelled, TOKEN_UNUSED, err);
     enum sg_status status = sg_buffer_status(scratch, err);
-    return status ? status : add_token(tokenizer, (struct sg_slice){scratch->data, scratch->len}, kind, err);
+    return status ? status
+                  : sg_tokenizer_add_token(tokenizer, (struct sg_slice){scratch->data, scratch->len}, kind, err);
 }
 
-/* The merge of the next rank. */
-static enum sg_status add_merge(struct sg_tokenizer *tokenizer, struct sg_slice left, struct sg_slice right,
-                                struct sg_buffer *scratch, struct sg_error *err)
+enum sg_status sg_tokenizer_add_merge(struct sg_tokenizer *tokenizer, struct sg_slice left, struct sg_slice right,
+                                      struct sg_buffer *scratch, struct sg_error *err)
 {
     sg_buffer_clear(scratch);
     bool spelled = unspell(left, scratch);
@@ -136,9 +136,7 @@ static enum sg_status add_merge(struct sg_tokenizer *tokenizer, struct sg_slice 
     return status ? status : sg_bpe_add_pair(&tokenizer->bpe, ids[0], ids[1], err);
 }
 
-/* After the last merge, for a tokenizer that asks the merges about every piece: leave only those tokens in the
- * index that the merges arrive at, so that a piece found there needs no merging. */
-static enum sg_status index_reachable(struct sg_tokenizer *tokenizer, struct sg_error *err)
+enum sg_status sg_tokenizer_index_reachable(struct sg_tokenizer *tokenizer, struct sg_error *err)
 {
     struct sg_tokens ids = {0};
     enum sg_status status = SG_OK;
@@ -165,9 +163,8 @@ static enum sg_status index_reachable(struct sg_tokenizer *tokenizer, struct sg_
     return status;
 }
 
-/* Hand over the tokenizer, or destroy it when loading failed. */
-static enum sg_status finish(enum sg_status status, struct sg_tokenizer *tokenizer,
-                             struct sg_tokenizer **tokenizer_out)
+enum sg_status sg_tokenizer_finish(enum sg_status status, struct sg_tokenizer *tokenizer,
+                                   struct sg_tokenizer **tokenizer_out)
 {
     if (status) {
         sg_tokenizer_destroy(tokenizer);
@@ -185,7 +182,7 @@ static enum sg_status gguf_split(const struct sg_weights *weights, struct sg_tok
                                  bool *whole_first_out, struct sg_error *err)
 {
     struct sg_slice model = {0}, pre = {"default", 7}, arch = {0};
-    if (!sg_meta_string(weights, "tokenizer.ggml.model", &model))
+    if (!sg_meta_string(weights, "tokenizer.ggml.model", &model) || sg_slice_equal(model, sg_slice_of("none")))
         return sg_fail(err, SG_ENOTFOUND, "the file has no tokenizer (tokenizer.ggml.model)");
     if (!sg_slice_equal(model, sg_slice_of("gpt2")))
         return sg_fail(err, SG_EUNSUPPORTED, "tokenizer.ggml.model is \"%.*s\", expected \"gpt2\"", SHOWN(model));
@@ -222,7 +219,7 @@ static enum sg_status gguf_tokens(const struct sg_weights *weights, struct sg_to
         enum token_kind kind = type == GGUF_NORMAL                                 ? TOKEN_ORDINARY
                                : type == GGUF_CONTROL || type == GGUF_USER_DEFINED ? TOKEN_SPECIAL
                                                                                    : TOKEN_UNUSED;
-        status = add_spelled(tokenizer, spelled, kind, scratch, err);
+        status = sg_tokenizer_add_spelled(tokenizer, spelled, kind, scratch, err);
     }
     return status;
 }
@@ -243,8 +240,8 @@ static enum sg_status gguf_merges(const struct sg_weights *weights, struct sg_to
             return sg_fail(err, SG_EFORMAT, "merge %lld: \"%.*s\" is not two tokens with a space between",
                            (long long)i, SHOWN(merge));
         size_t left = (size_t)(space - merge.ptr);
-        status = add_merge(tokenizer, (struct sg_slice){merge.ptr, left},
-                           (struct sg_slice){space + 1, merge.len - left - 1}, scratch, err);
+        status = sg_tokenizer_add_merge(tokenizer, (struct sg_slice){merge.ptr, left},
+                                        (struct sg_slice){space + 1, merge.len - left - 1}, scratch, err);
     }
     return status;
 }
@@ -255,7 +252,7 @@ static enum sg_status from_gguf(const struct sg_weights *weights, struct sg_toke
     struct sg_tokenizer *tokenizer;
     struct sg_buffer scratch = {0};
     bool whole_first = false;
-    enum sg_status status = create(&tokenizer, err);
+    enum sg_status status = sg_tokenizer_create(&tokenizer, err);
     if (!status)
         status = gguf_split(weights, tokenizer, &whole_first, err);
     if (!status)
@@ -263,9 +260,9 @@ static enum sg_status from_gguf(const struct sg_weights *weights, struct sg_toke
     if (!status)
         status = gguf_merges(weights, tokenizer, &scratch, err);
     if (!status && !whole_first)
-        status = index_reachable(tokenizer, err);
+        status = sg_tokenizer_index_reachable(tokenizer, err);
     sg_buffer_free(&scratch);
-    return finish(status, tokenizer, tokenizer_out);
+    return sg_tokenizer_finish(status, tokenizer, tokenizer_out);
 }
 
 enum sg_status sg_tokenizer_from_weights(const struct sg_weights *weights, struct sg_tokenizer **tokenizer_out,
@@ -286,231 +283,6 @@ enum sg_status sg_tokenizer_from_weights(const struct sg_weights *weights, struc
     if (!status)
         status = sg_tokenizer_from_json(path.data, tokenizer_out, err);
     sg_buffer_free(&path);
-    return status;
-}
-
-/* --- Hugging Face tokenizer.json ------------------------------------------------------------------------ */
-
-static const char *type_of(const json_t *part)
-{
-    const char *type = json_string_value(json_object_get(part, "type"));
-    return type ? type : "(without type)";
-}
-
-/* True when a member is absent, null, false, "" or 0: an option that is off. */
-static bool is_off(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return !value || json_is_null(value) || json_is_false(value) ||
-           (json_is_string(value) && json_string_length(value) == 0) ||
-           (json_is_number(value) && json_number_value(value) == 0);
-}
-
-/* The pre-tokenizer is one of: ByteLevel with GPT-2's pattern; Digits one by one, then that; Split by a known
- * pattern, then ByteLevel without. */
-static enum sg_status json_split(const json_t *pre, enum sg_split *split_out, struct sg_error *err)
-{
-    const json_t *steps[2] = {pre, NULL};
-    size_t n = 1;
-    if (strcmp(type_of(pre), "Sequence") == 0) {
-        const json_t *list = json_object_get(pre, "pretokenizers");
-        n = json_array_size(list);
-        for (size_t i = 0; i < 2; i++)
-            steps[i] = json_array_get(list, i);
-    }
-    const json_t *last = n == 1 ? steps[0] : steps[1];
-    if (n < 1 || n > 2 || strcmp(type_of(last), "ByteLevel") != 0)
-        return sg_fail(err, SG_EUNSUPPORTED,
-                       "pre_tokenizer %s of %zu steps (first %s), expected [Split or Digits and] ByteLevel",
-                       type_of(pre), n, type_of(steps[0]));
-    if (!json_is_false(json_object_get(last, "add_prefix_space")))
-        return sg_fail(err, SG_EUNSUPPORTED, "pre_tokenizer ByteLevel: add_prefix_space is not false");
-    bool gpt2 = !json_is_false(json_object_get(last, "use_regex"));
-    if (n == 1 && gpt2) {
-        *split_out = SG_SPLIT_GPT2;
-        return SG_OK;
-    }
-    if (n == 2 && gpt2 && strcmp(type_of(steps[0]), "Digits") == 0 &&
-        json_is_true(json_object_get(steps[0], "individual_digits"))) {
-        *split_out = SG_SPLIT_SMOLLM;
-        return SG_OK;
-    }
-    if (n != 2 || gpt2 || strcmp(type_of(steps[0]), "Split") != 0)
-        return sg_fail(err, SG_EUNSUPPORTED, "pre_tokenizer %s before ByteLevel %s a pattern of its own",
-                       n == 2 ? type_of(steps[0]) : "none", gpt2 ? "with" : "without");
-    const char *behavior = json_string_value(json_object_get(steps[0], "behavior"));
-    bool invert = json_is_true(json_object_get(steps[0], "invert"));
-    const char *regex = json_string_value(json_object_get(json_object_get(steps[0], "pattern"), "Regex"));
-    if (!behavior || strcmp(behavior, invert ? "Removed" : "Isolated") != 0)
-        return sg_fail(err, SG_EUNSUPPORTED, "pre_tokenizer Split: behavior %.80s%s", behavior ? behavior : "missing",
-                       invert ? " inverted" : "");
-    if (!regex || !sg_split_by_regex(regex, split_out))
-        return sg_fail(err, SG_EUNSUPPORTED, "pre_tokenizer Split: pattern %.400s", regex ? regex : "is no Regex");
-    return SG_OK;
-}
-
-static enum sg_status json_model_options(const json_t *root, const json_t *model, struct sg_error *err)
-{
-    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
-    if (!json_is_object(model))
-        return sg_fail(err, SG_EFORMAT, "there is no object \"model\"");
-    if (json_object_get(model, "type") && strcmp(type_of(model), "BPE") != 0)
-        return sg_fail(err, SG_EUNSUPPORTED, "model type is %.80s, expected BPE", type_of(model));
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-        if (!is_off(model, off[i]))
-            return sg_fail(err, SG_EUNSUPPORTED, "model option %s is set", off[i]);
-    }
-    const json_t *normalizer = json_object_get(root, "normalizer");
-    if (json_is_object(normalizer) && (strcmp(type_of(normalizer), "Sequence") != 0 ||
-                                       json_array_size(json_object_get(normalizer, "normalizers")) > 0))
-        return sg_fail(err, SG_EUNSUPPORTED, "normalizer is %.80s, expected none", type_of(normalizer));
-    return SG_OK;
-}
-
-struct json_token {
-    struct sg_slice text; /* ptr NULL for an id that no token has */
-    enum token_kind kind;
-};
-
-struct json_vocab { /* by id */
-    struct json_token *tokens;
-    size_t n, cap;
-};
-
-static enum sg_status json_put(struct json_vocab *vocab, const json_t *id, struct json_token token,
-                               struct sg_error *err)
-{
-    json_int_t value = json_is_integer(id) ? json_integer_value(id) : -1;
-    if (value < 0 || value >= SG_TOKENS_MAX)
-        return sg_fail(err, SG_EFORMAT, "id of token \"%.*s\" is not a number from 0 to %d", SHOWN(token.text),
-                       SG_TOKENS_MAX - 1);
-    size_t i = (size_t)value;
-    if (i >= vocab->cap) {
-        size_t cap = i < 4096 ? 8192 : 2 * i;
-        struct json_token *grown = realloc(vocab->tokens, cap * sizeof *grown);
-        if (!grown)
-            return sg_fail(err, SG_ENOMEM, "out of memory for %zu tokens", cap);
-        memset(grown + vocab->cap, 0, (cap - vocab->cap) * sizeof *grown);
-        vocab->tokens = grown;
-        vocab->cap = cap;
-    }
-    if (token.kind == TOKEN_ORDINARY && vocab->tokens[i].text.ptr)
-        return sg_fail(err, SG_EFORMAT, "two tokens have the id %zu: \"%.*s\", \"%.*s\"", i,
-                       SHOWN(vocab->tokens[i].text), SHOWN(token.text));
-    vocab->tokens[i] = token; /* an added token may stand in the vocabulary too */
-    if (i >= vocab->n)
-        vocab->n = i + 1;
-    return SG_OK;
-}
-
-/* model.vocab, then added_tokens over it. */
-static enum sg_status json_collect(const json_t *root, const json_t *model, struct json_vocab *vocab,
-                                   struct sg_error *err)
-{
-    json_t *ordinary = json_object_get(model, "vocab"), *added = json_object_get(root, "added_tokens"), *item;
-    if (json_object_size(ordinary) == 0)
-        return sg_fail(err, SG_EFORMAT, "model.vocab is missing or empty");
-    const char *text;
-    size_t i, len;
-    enum sg_status status;
-    json_object_keylen_foreach(ordinary, text, len, item)
-    {
-        if ((status = json_put(vocab, item, (struct json_token){{text, len}, TOKEN_ORDINARY}, err)))
-            return status;
-    }
-    json_array_foreach(added, i, item)
-    {
-        const json_t *content = json_object_get(item, "content");
-        if (!json_is_string(content))
-            return sg_fail(err, SG_EFORMAT, "added_tokens[%zu] has no content", i);
-        struct sg_slice slice = {json_string_value(content), json_string_length(content)};
-        status = json_put(vocab, json_object_get(item, "id"), (struct json_token){slice, TOKEN_SPECIAL}, err);
-        if (status)
-            return status;
-    }
-    return SG_OK;
-}
-
-static enum sg_status json_tokens(const json_t *root, const json_t *model, struct sg_tokenizer *tokenizer,
-                                  struct sg_buffer *scratch, struct sg_error *err)
-{
-    struct json_vocab vocab = {0};
-    enum sg_status status = json_collect(root, model, &vocab, err);
-    for (size_t i = 0; i < vocab.n && !status; i++) {
-        const struct json_token *token = &vocab.tokens[i];
-        status = add_spelled(tokenizer, token->text, token->text.ptr ? token->kind : TOKEN_UNUSED, scratch, err);
-    }
-    free(vocab.tokens);
-    return status;
-}
-
-/* Both forms: "left right" and ["left", "right"]. */
-static enum sg_status json_merges(const json_t *model, struct sg_tokenizer *tokenizer, struct sg_buffer *scratch,
-                                  struct sg_error *err)
-{
-    const json_t *merges = json_object_get(model, "merges");
-    if (!json_is_array(merges))
-        return sg_fail(err, SG_EFORMAT, "model.merges is not an array");
-    enum sg_status status = SG_OK;
-    size_t n = json_array_size(merges);
-    for (size_t i = 0; i < n && !status; i++) {
-        const json_t *merge = json_array_get(merges, i), *left = json_array_get(merge, 0);
-        const json_t *right = json_array_get(merge, 1);
-        struct sg_slice a = {json_string_value(left), json_string_length(left)};
-        struct sg_slice b = {json_string_value(right), json_string_length(right)};
-        if (json_is_string(merge)) {
-            a = (struct sg_slice){json_string_value(merge), json_string_length(merge)};
-            const char *space = memchr(a.ptr, ' ', a.len);
-            if (space) {
-                b = (struct sg_slice){space + 1, a.len - (size_t)(space - a.ptr) - 1};
-                a.len = (size_t)(space - a.ptr);
-            }
-        }
-        if (!a.ptr || !b.ptr || (json_is_array(merge) && json_array_size(merge) != 2))
-            return sg_fail(err, SG_EFORMAT, "merge %zu is neither \"left right\" nor [\"left\", \"right\"]", i);
-        status = add_merge(tokenizer, a, b, scratch, err);
-    }
-    return status;
-}
-
-enum sg_status sg_tokenizer_from_json_text(struct sg_slice json, struct sg_tokenizer **tokenizer_out,
-                                           struct sg_error *err)
-{
-    *tokenizer_out = NULL;
-    json_error_t json_err;
-    json_t *root = json_loadb(json.ptr, json.len, JSON_REJECT_DUPLICATES, &json_err);
-    if (!root)
-        return sg_fail_at(err, SG_EFORMAT, (uint64_t)json_err.position, "line %d: %s", json_err.line, json_err.text);
-    const json_t *model = json_object_get(root, "model");
-    struct sg_tokenizer *tokenizer;
-    struct sg_buffer scratch = {0};
-    enum sg_status status = create(&tokenizer, err);
-    if (!status)
-        status = json_model_options(root, model, err);
-    if (!status)
-        status = json_split(json_object_get(root, "pre_tokenizer"), &tokenizer->split, err);
-    if (!status)
-        status = json_tokens(root, model, tokenizer, &scratch, err);
-    if (!status)
-        status = json_merges(model, tokenizer, &scratch, err);
-    if (!status && !json_is_true(json_object_get(model, "ignore_merges")))
-        status = index_reachable(tokenizer, err);
-    sg_buffer_free(&scratch);
-    json_decref(root);
-    return finish(status, tokenizer, tokenizer_out);
-}
-
-enum sg_status sg_tokenizer_from_json(const char *path, struct sg_tokenizer **tokenizer_out, struct sg_error *err)
-{
-    *tokenizer_out = NULL;
-    struct sg_buffer text = {0};
-    enum sg_status status = sg_file_read(path, JSON_FILE_MAX, &text, err);
-    if (!status) {
-        status = sg_tokenizer_from_json_text((struct sg_slice){sg_buffer_text(&text), text.len}, tokenizer_out, err);
-        if (status)
-            sg_fail_in(err, status, "%s", path);
-    }
-    sg_buffer_free(&text);
     return status;
 }
 
@@ -535,7 +307,8 @@ static enum sg_status add_harmony_specials(struct sg_tokenizer *tokenizer, struc
         char reserved[32];
         snprintf(reserved, sizeof reserved, "<|reserved_%d|>", id);
         bool named = next < n_names && harmony_names[next].id == id;
-        status = add_token(tokenizer, sg_slice_of(named ? harmony_names[next++].name : reserved), TOKEN_SPECIAL, err);
+        status = sg_tokenizer_add_token(tokenizer, sg_slice_of(named ? harmony_names[next++].name : reserved),
+                                        TOKEN_SPECIAL, err);
         if (named && id > 200013 && !status) /* has both names */
             status = add_name(tokenizer, sg_slice_of(reserved), id, err);
     }
@@ -626,8 +399,8 @@ static enum sg_status from_ranks(struct sg_slice text, struct sg_tokenizer *toke
     enum sg_status status = tokens ? read_ranks(text, &bytes, tokens, err)
                                    : sg_fail(err, SG_ENOMEM, "out of memory for %d tokens", HARMONY_FIRST);
     for (int32_t id = 0; id < HARMONY_FIRST && !status; id++)
-        status = add_token(tokenizer, tokens[id].ptr ? tokens[id] : (struct sg_slice){"", 0},
-                           tokens[id].ptr ? TOKEN_ORDINARY : TOKEN_UNUSED, err);
+        status = sg_tokenizer_add_token(tokenizer, tokens[id].ptr ? tokens[id] : (struct sg_slice){"", 0},
+                                        tokens[id].ptr ? TOKEN_ORDINARY : TOKEN_UNUSED, err);
     for (int i = 0; i < 256 && !status; i++) {
         if (tokenizer->bpe.byte_ids[i] < 0)
             status = sg_fail(err, SG_EFORMAT, "byte 0x%02X has no rank", (unsigned)i);
@@ -648,12 +421,12 @@ enum sg_status sg_tokenizer_from_tiktoken(const char *path, struct sg_tokenizer 
     struct sg_buffer text = {0};
     enum sg_status status = sg_file_read(path, RANK_FILE_MAX, &text, err);
     if (!status) {
-        status = create(&tokenizer, err);
+        status = sg_tokenizer_create(&tokenizer, err);
         if (!status)
             status = from_ranks((struct sg_slice){sg_buffer_text(&text), text.len}, tokenizer, err);
         if (status)
             sg_fail_in(err, status, "%s", path);
     }
     sg_buffer_free(&text);
-    return finish(status, tokenizer, tokenizer_out);
+    return sg_tokenizer_finish(status, tokenizer, tokenizer_out);
 }

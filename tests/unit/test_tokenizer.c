@@ -564,6 +564,9 @@ static void test_json(void **state)
     assert_encodes("{\"id\":8", "{\"id\":12", "<|end|>", "12");
     assert_encodes("[{\"id\"", "[{\"id\":9,\"content\":\"<|end|>>\"},{\"id\"", "<|end|>><|end|>", "9 8");
     assert_encodes("\"a\":0", "\"a\":20", "ab", "4");
+    assert_encodes("\"a\":0", " \"\\u0061\" : 0 ", "ab", "4"); /* escapes and white space */
+    assert_encodes("\"\xC4\xA0\":3", "\"\\u0120\":3,\"\\\"\":9,\"\\\\\":10", " \"\\", "3 9 10");
+    assert_encodes("\"merges\":[", "\"merges\" : [ \"\\u0120 a\", ", " ab", "7 1");
     /* Digits one by one, then ByteLevel. */
     assert_encodes("{\"type\":\"ByteLevel\"",
                    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true},"
@@ -595,23 +598,31 @@ static void test_bad_json(void **state)
          "\"pattern\":{\"Regex\":\"\\\\d+\"}},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
          "],\"x\":\"\"",
          SG_EUNSUPPORTED, "pattern \\d+"},
-        {"\"a\":0", "\"a\":-1", SG_EFORMAT, "\"a\""},
-        {"\"a\":0", "\"a\":2097151", SG_EFORMAT, "\"a\""},
-        {"\"a\":0", "\"a\":\"0\"", SG_EFORMAT, "\"a\""},
+        {"\"a\":0", "\"a\":-1", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0", "\"a\":2097151", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0", "\"a\":\"0\"", SG_EFORMAT, "model.vocab at byte "},
         {"\"a\":0", "\"a\":1", SG_EFORMAT, "two tokens have the id 1"},
-        {"\"a\":0", "\"b\":0", SG_EFORMAT, "line 1"}, /* a key twice */
-        {"\"vocab\"", "\"vocabulary\"", SG_EFORMAT, "vocab"},
-        {"\"merges\"", "\"merge\"", SG_EFORMAT, "merges"},
+        {"\"a\":0", "\"b\":0", SG_EFORMAT, "\"b\" has two ids, 0 and 1"},
+        {"\"a\":0", "\"a\" 0", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0,", "\"a\":0", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0", "\"a\\u12g4\":0", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0", "\"a\\ud83d\":0", SG_EFORMAT, "model.vocab at byte "},
+        {"\"a\":0", "\"a\n\":0", SG_EFORMAT, "model.vocab at byte "},
+        {"\"vocab\":{", "\"vocab\":7,\"x\":{", SG_EFORMAT, "model.vocab at byte "},
+        {"\"vocab\":", "\"vocab\":{},\"vocab\":", SG_EFORMAT, "line 1: duplicate object key"},
+        {"\"merges\":[", "\"merges\":{", SG_EFORMAT, "model.merges at byte "},
+        {"\"vocab\"", "\"vocabulary\"", SG_EFORMAT, "model has no vocab"},
+        {"\"merges\"", "\"merge\"", SG_EFORMAT, "model has no merges"},
         {"\"b c\"", "\"bc\"", SG_EFORMAT, "merge 0"},
         {"\"b c\"", "\"b\xC4\xA0 c\"", SG_EFORMAT, "the first is not a token"},
         {"\"a b\"", "\"a x\"", SG_EFORMAT, "merge 1: \"a\" + \"x\": the second is not a token"},
         {"\"a b\"", "\"a c\"", SG_EFORMAT, "what they make is not a token"},
-        {"\"a b\"", "[\"a\"]", SG_EFORMAT, "merge 1"},
-        {"\"a b\"", "[\"a\",\"b\",\"c\"]", SG_EFORMAT, "merge 1"},
-        {"\"a b\"", "7", SG_EFORMAT, "merge 1"},
+        {"\"a b\"", "[\"a\"]", SG_EFORMAT, "model.merges at byte "},
+        {"\"a b\"", "[\"a\",\"b\",\"c\"]", SG_EFORMAT, "model.merges at byte "},
+        {"\"a b\"", "7", SG_EFORMAT, "model.merges at byte "},
         {"\"a b\"", "\" ab\"", SG_EFORMAT, "merge 1"},
         {"\"content\"", "\"text\"", SG_EFORMAT, "added_tokens[0]"},
-        {"\"id\":8", "\"id\":8.5", SG_EFORMAT, "<|end|>"},
+        {"\"id\":8", "\"id\":8.5", SG_EFORMAT, "added_tokens[0]"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sg_tokenizer *tokenizer = (void *)1;
