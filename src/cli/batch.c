@@ -183,8 +183,12 @@ static void say_summary(const struct batch *batch)
 
 static void say_notes(const struct batch *batch)
 {
-    for (const char *at = sg_input_notes(batch->input); *at; at += strcspn(at, "\n") + 1)
-        fprintf(stderr, "safeguard: %s: %.*s\n", batch->run->batch, (int)strcspn(at, "\n"), at);
+    for (const char *at = sg_input_notes(batch->input); *at;) {
+        size_t len = strcspn(at, "\n");
+        fprintf(stderr, "safeguard: %s: ", batch->run->batch);
+        fwrite(at, 1, len + 1, stderr);
+        at += len + 1;
+    }
 }
 
 /* All rows; the output file is open. */

@@ -103,8 +103,8 @@ static void report(struct rates *rates, double load_s, bool json)
             printf("prefill    %d tokens: %.1f tokens/s\n", prefills[i], rate);
     }
     if (json)
-        printf("],\"decode\":[{\"depth\":0,\"seqs\":1,\"tok_s\":%.2f}],\"load_s\":%.3f,\"peak_rss_mb\":%.0f}\n", decode,
-               load_s, peak_mb);
+        printf("],\"decode\":[{\"depth\":0,\"seqs\":1,\"tok_s\":%.2f}],\"load_s\":%.3f,\"peak_rss_mb\":%.0f}\n",
+               decode, load_s, peak_mb);
     else
         printf("decode     one sequence: %.1f tokens/s\npeak RSS   %.0f MB\n", decode, peak_mb);
 }
@@ -115,8 +115,9 @@ int sg_verb_bench(int argc, char **argv)
         .name = "bench",
         .summary = "how fast a model reads and writes on this machine",
         .usage = "[--model MODEL] [--json]",
-        .about = "Prefill of 128 and 512 tokens, and decoding of one sequence from depth 0; medians of 3. Load is the\n"
-                 "time to open and prepare the model.\n",
+        .about =
+            "Prefill of 128 and 512 tokens, and decoding of one sequence from depth 0; medians of 3. Load is the\n"
+            "time to open and prepare the model.\n",
         .examples = "  safeguard bench --model gpt-oss-safeguard-20b\n"
                     "  safeguard bench --model ollama:gpt-oss-safeguard:20b --threads 2 --json\n",
     };
