@@ -123,6 +123,7 @@ static void quantize(const float *x, const struct sg_q8 *out, int row)
             sum += q[i];
         out->d[at] = inverse > 0.0f ? largest / 127.0f : 0.0f;
         out->sum[at] = sum;
+        out->sum12[at] = 12 * sum;
     }
 }
 

@@ -28,7 +28,7 @@ static inline __m256i dot_q8(const __m256i w[8], const int8_t *q)
 
 /* Weights are doubled E2M1 values + 12, 0 … 24: a pair stays within 2 × 24 × 127 = 6,096, so four may be added in
  * 16 bits. The 12 is taken out again with the sum of x. */
-static inline __m256i dot_mxfp4(const __m256i w[8], const int8_t *q, int32_t sum_of_x)
+static inline __m256i dot_mxfp4(const __m256i w[8], const int8_t *q, int32_t sum_of_x_times_12)
 {
     __m256i ones = _mm256_set1_epi16(1), halves[2];
     for (int part = 0; part < 2; part++) {
@@ -40,7 +40,7 @@ static inline __m256i dot_mxfp4(const __m256i w[8], const int8_t *q, int32_t sum
                                      _mm256_maddubs_epi16(v[3], broadcast4(x + 12)));
         halves[part] = _mm256_madd_epi16(_mm256_add_epi16(a, b), ones);
     }
-    return _mm256_sub_epi32(_mm256_add_epi32(halves[0], halves[1]), _mm256_set1_epi32(12 * sum_of_x));
+    return _mm256_sub_epi32(_mm256_add_epi32(halves[0], halves[1]), _mm256_set1_epi32(sum_of_x_times_12));
 }
 
 static inline __m256 accumulate(__m256i dot, __m256 scale, float d, __m256 sum)
@@ -82,20 +82,24 @@ static inline __m256 scale_mxfp4(const uint8_t *scales, int half)
     static void name(const uint8_t *panel, const struct sg_q8 *x, const int32_t *rows, int n_rows, float *out,        \
                      size_t out_stride)                                                                               \
     {                                                                                                                 \
-        int n_blocks = x->n_blocks;                                                                                   \
+        const int n_blocks = x->n_blocks, all_rows = x->n_rows;                                                       \
+        const int8_t *const x_q = x->q;                                                                               \
+        const float *const x_d = x->d;                                                                                \
+        const int32_t *const x_sum12 = x->sum12;                                                                      \
+        (void)x_sum12;                                                                                                \
         const uint8_t *scales = panel + (size_t)n_blocks * (block_bytes);                                             \
         __m256i w[8];                                                                                                 \
         if (n_rows == 1) {                                                                                            \
             __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0;                                                           \
             size_t at = (size_t)(rows ? rows[0] : 0);                                                                 \
-            for (int b = 0; b < n_blocks; b++, at += (size_t)x->n_rows) {                                             \
-                const int8_t *q = x->q + at * 32;                                                                     \
+            for (int b = 0; b < n_blocks; b++, at += (size_t)all_rows) {                                             \
+                const int8_t *q = x_q + at * 32;                                                                     \
                 const uint8_t *block = panel + (size_t)b * (block_bytes);                                             \
                 const uint8_t *s = scales + (size_t)b * (scale_bytes);                                                \
                 load(block, 0, w);                                                                                    \
-                sum0 = accumulate(DOT, scale_of(s, 0), x->d[at] * (factor), sum0);                                    \
+                sum0 = accumulate(DOT, scale_of(s, 0), x_d[at] * (factor), sum0);                                    \
                 load(block, 1, w);                                                                                    \
-                sum1 = accumulate(DOT, scale_of(s, 1), x->d[at] * (factor), sum1);                                    \
+                sum1 = accumulate(DOT, scale_of(s, 1), x_d[at] * (factor), sum1);                                    \
             }                                                                                                         \
             _mm256_storeu_ps(out, sum0);                                                                              \
             _mm256_storeu_ps(out + 8, sum1);                                                                          \
@@ -108,17 +112,17 @@ static inline __m256 scale_mxfp4(const uint8_t *scales, int half)
                 load(panel + (size_t)b * (block_bytes), half, w);                                                     \
                 __m256 scale = scale_of(scales + (size_t)b * (scale_bytes), half);                                    \
                 for (int i = 0; i < n_rows; i++) {                                                                    \
-                    size_t at = (size_t)b * (size_t)x->n_rows + (size_t)(rows ? rows[i] : i);                         \
-                    const int8_t *q = x->q + at * 32;                                                                 \
+                    size_t at = (size_t)b * (size_t)all_rows + (size_t)(rows ? rows[i] : i);                         \
+                    const int8_t *q = x_q + at * 32;                                                                 \
                     float *to = out + (size_t)i * out_stride + 8 * half;                                              \
-                    _mm256_storeu_ps(to, accumulate(DOT, scale, x->d[at] * (factor), _mm256_loadu_ps(to)));           \
+                    _mm256_storeu_ps(to, accumulate(DOT, scale, x_d[at] * (factor), _mm256_loadu_ps(to)));           \
                 }                                                                                                     \
             }                                                                                                         \
         }                                                                                                             \
     }
 
 PANEL(panel_q8, 512, 32, load_q8, scale_q8, dot_q8(w, q), 1.0f)
-PANEL(panel_mxfp4, 256, 16, decode_mxfp4, scale_mxfp4, dot_mxfp4(w, q, x->sum[at]), 0.5f)
+PANEL(panel_mxfp4, 256, 16, decode_mxfp4, scale_mxfp4, dot_mxfp4(w, q, x_sum12[at]), 0.5f)
 
 #include "kernels/kernel_body.h"
 

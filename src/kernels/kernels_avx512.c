@@ -74,7 +74,7 @@ static inline __m512 scale_mxfp4(const uint8_t *scales)
             size_t at = (size_t)(rows ? rows[0] : 0);                                                                 \
             for (int b = 0; b < n_blocks; b++, at += (size_t)x->n_rows) {                                             \
                 load(panel + (size_t)b * (block_bytes), w);                                                           \
-                __m512i dot = dot_block(w, x->q + at * 32, (offset)*x->sum[at]);                                      \
+                __m512i dot = dot_block(w, x->q + at * 32, offset);                                      \
                 sum = accumulate(dot, scale_of(scales + (size_t)b * (scale_bytes)), x->d[at] * (factor), sum);        \
             }                                                                                                         \
             _mm512_storeu_ps(out, sum);                                                                               \
@@ -88,14 +88,14 @@ static inline __m512 scale_mxfp4(const uint8_t *scales)
             for (int i = 0; i < n_rows; i++) {                                                                        \
                 size_t at = (size_t)b * (size_t)x->n_rows + (size_t)(rows ? rows[i] : i);                             \
                 float *to = out + (size_t)i * out_stride;                                                             \
-                __m512i dot = dot_block(w, x->q + at * 32, (offset)*x->sum[at]);                                      \
+                __m512i dot = dot_block(w, x->q + at * 32, offset);                                      \
                 _mm512_storeu_ps(to, accumulate(dot, scale, x->d[at] * (factor), _mm512_loadu_ps(to)));               \
             }                                                                                                         \
         }                                                                                                             \
     }
 
-PANEL(panel_q8, 512, 32, load_q8, scale_q8, 128, 1.0f)
-PANEL(panel_mxfp4, 256, 16, decode_mxfp4, scale_mxfp4, 12, 0.5f)
+PANEL(panel_q8, 512, 32, load_q8, scale_q8, 128 * x->sum[at], 1.0f)
+PANEL(panel_mxfp4, 256, 16, decode_mxfp4, scale_mxfp4, x->sum12[at], 0.5f)
 
 #include "kernels/kernel_body.h"
 

@@ -25,7 +25,7 @@ static struct sg_q8 allocate_q8(int rows, int columns, bool *failed)
 {
     size_t blocks = (size_t)rows * (size_t)(columns / SG_BLOCK + 1);
     return (struct sg_q8){allocate(blocks, SG_BLOCK, failed), allocate(blocks, 4, failed), allocate(blocks, 4, failed),
-                          rows, columns / SG_BLOCK};
+                          allocate(blocks, 4, failed), rows, columns / SG_BLOCK};
 }
 
 static void free_q8(struct sg_q8 *q8)
@@ -33,6 +33,7 @@ static void free_q8(struct sg_q8 *q8)
     free(q8->q);
     free(q8->d);
     free(q8->sum);
+    free(q8->sum12);
 }
 
 /* Rotary frequencies; YaRN "NTK by parts" without rounding the ramp's ends, as the reference has it. */
