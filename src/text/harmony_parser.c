@@ -303,7 +303,8 @@ static void settle_role(struct header_reader *reader, struct sg_slice word, stru
     }
     if (implied.len == 0)
         problem(reader, word.len ? "an unknown role" : "no role");
-    leave(reader, word);
+    if (word.len > 0)
+        leave(reader, word);
     message->role = part_add(reader, implied.len ? implied : sg_slice_of("assistant"));
 }
 
