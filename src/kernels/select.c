@@ -2,6 +2,9 @@
 #include "kernels/kernels.h"
 
 #include <stdlib.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 size_t sg_panel_q8_bytes(int n_blocks)
 {
@@ -13,6 +16,15 @@ size_t sg_panel_mxfp4_bytes(int n_blocks)
     return ((size_t)n_blocks * (256 + 16) + 63) / 64 * 64;
 }
 
+#if defined(__x86_64__)
+/* clang 14 does not know this one by name */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 const struct sg_kernels *const *sg_kernels_all(void)
 {
     static const struct sg_kernels *all[4];
@@ -20,7 +32,7 @@ const struct sg_kernels *const *sg_kernels_all(void)
     all[n++] = &sg_kernels_scalar;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
         all[n++] = &sg_kernels_avx2;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
