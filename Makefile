@@ -23,7 +23,9 @@ build: setup $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 	@ln -sf src/cli/safeguard $(BUILD)/safeguard
 
-demo: build
+demo:
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory build
 	@tools/demo.sh $(BUILD)/safeguard
 
 test:
