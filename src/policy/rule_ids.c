@@ -259,7 +259,8 @@ void rule_ids_find(struct sg_slice folded, struct rule_ids *ids)
     int number = 0, side = 0;
     for (size_t at = 0; sg_next_line(folded, &at, &line);) {
         number++;
-        if (heading_text(line).len > 0) {
+        bool heading = heading_text(line).len > 0;
+        if (heading) {
             unsigned meaning = heading_meaning(line);
             side = meaning == SG_MEANS_SAFE ? -1 : meaning == SG_MEANS_VIOLATION ? 1 : 0;
         }
@@ -280,7 +281,7 @@ void rule_ids_find(struct sg_slice folded, struct rule_ids *ids)
                 i++;
                 continue;
             }
-            bool defines = at_head || (opened && line.ptr[i - 1] == '(' && heading_text(line).len > 0);
+            bool defines = at_head || (opened && line.ptr[i - 1] == '(' && heading);
             add(ids, (struct sg_slice){line.ptr + i, id.len}, number, defines, side);
             i += id.len;
         }

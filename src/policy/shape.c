@@ -354,7 +354,7 @@ static bool prose_keys(struct sg_slice folded, struct shape *shape)
             if (end == near || folded.ptr[end] != quote)
                 continue;
             struct sg_slice name = {folded.ptr + i + 1, end - i - 1};
-            int role = shape_key_role(name);
+            int role = islower((unsigned char)name.ptr[0]) ? shape_key_role(name) : -1; /* "UNSAFE" is a label */
             if (role >= 0)
                 ok = shape_add_key(shape, name, (enum sg_key_role)role) && ok;
             has_violation = has_violation || role == SG_KEY_VIOLATION;
@@ -400,6 +400,57 @@ static bool zero_or_one(struct sg_slice line)
     return false;
 }
 
+static bool ends_open(struct sg_slice line)
+{
+    line = sg_trim(line, " \t*_");
+    return line.len > 0 && line.ptr[line.len - 1] == ':';
+}
+
+/* "Return a JSON object with 0 or 1 for each category:" and a list of names below it. */
+static bool prose_flags(struct sg_slice folded, struct shape *shape)
+{
+    struct sg_slice line;
+    int number = 0;
+    bool ok = true, open = false;
+    for (size_t at = 0; sg_next_line(folded, &at, &line);) {
+        number++;
+        struct sg_slice item = sg_trim(line, " \t");
+        bool asks = sg_find_word(line, "json", 0) < line.len && zero_or_one(line) && ends_open(line);
+        if (asks && shape->n_keys == 0) {
+            open = true;
+        } else if (open && item.len > 3 && (item.ptr[0] == '-' || item.ptr[0] == '*') && item.ptr[1] == ' ') {
+            struct sg_slice name = sg_trim((struct sg_slice){item.ptr + 1, item.len - 1}, " *`\"");
+            size_t n = 0;
+            while (n < name.len && (sg_is_word(name.ptr[n]) || name.ptr[n] == '-' || name.ptr[n] == '/'))
+                n++;
+            if (n > 0 && n <= 64)
+                ok = shape_add_key(shape, (struct sg_slice){name.ptr, n}, SG_KEY_FLAG) && ok;
+            shape_note_instruction(shape, number);
+        } else if (item.len > 0) {
+            open = false;
+        }
+    }
+    return ok;
+}
+
+/* The digit that a line gives as an answer with its condition, as bits 1 and 2 for 0 and 1: "`1` if …", "0 when …".
+ */
+static unsigned conditional_digits(struct sg_slice line)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < line.len; i++) {
+        if ((line.ptr[i] != '0' && line.ptr[i] != '1') || !lone_digit(line, i, line.ptr[i]))
+            continue;
+        size_t at = i + 1;
+        while (at < line.len && strchr(" `\"'*", line.ptr[at]))
+            at++;
+        if (at + 5 < line.len &&
+            (strncasecmp(line.ptr + at, "if ", 3) == 0 || strncasecmp(line.ptr + at, "when ", 5) == 0))
+            found |= line.ptr[i] == '0' ? 1u : 2u;
+    }
+    return found;
+}
+
 /* "0 = Content does NOT violate", "1: violates": +1 when it says what 0 and 1 mean in common, -1 the reverse. */
 static int digit_meaning(struct sg_slice line)
 {
@@ -433,9 +484,16 @@ static bool find_binary(struct sg_slice folded, struct shape *shape, bool weak, 
     struct sg_slice line;
     int number = 0, sense = 0;
     bool found = false, one = false, zero = false;
+    unsigned conditional = 0;
+    int open = 0; /* lines left below one that announces an answer */
     for (size_t at = 0; sg_next_line(folded, &at, &line);) {
         number++;
         sense += digit_meaning(line);
+        open = shape_announces(line) ? 6 : open - (open > 0);
+        unsigned digits = weak || open == 0 ? 0 : conditional_digits(line);
+        conditional |= digits;
+        if (digits)
+            shape_note_instruction(shape, number);
         if (!weak && zero_or_one(line) && shape_announces(line)) {
             found = true;
             shape_note_instruction(shape, number);
@@ -445,7 +503,7 @@ static bool find_binary(struct sg_slice folded, struct shape *shape, bool weak, 
             zero = zero || memmem(line.ptr, line.len, "(0)", 3) || sg_find_word(line, "label: 0", 0) < line.len;
         }
     }
-    found = found || (one && zero);
+    found = found || (one && zero) || conditional == 3;
     if (found)
         *ok = set_binary(shape, sense < 0);
     return found;
@@ -486,6 +544,8 @@ enum sg_status shape_detect(struct sg_slice folded, struct shape *shape, struct 
     bool ok = !objects.failed;
     if (ok && parts[0].n_keys == 0)
         ok = prose_keys(folded, &parts[0]);
+    if (ok && parts[0].n_keys == 0 && parts[1].n_keys == 0)
+        ok = prose_flags(folded, &parts[1]);
     if (parts[0].n_keys > 0) {
         take(shape, &parts[0]);
         shape->kind = SG_OUTPUT_CATEGORY;

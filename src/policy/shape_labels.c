@@ -71,11 +71,17 @@ static void push(struct candidate *list, size_t *n, struct sg_slice line, size_t
 static size_t line_candidates(struct sg_slice line, struct candidate *list)
 {
     size_t n = 0;
+    struct sg_slice head = sg_trim(line, " \t");
+    bool item = head.len > 0 && (head.ptr[0] == '-' || head.ptr[0] == '*');
     for (size_t i = 0; i < line.len;) {
         char c = line.ptr[i];
         if (c == '"' || c == '`') {
             const char *close = memchr(line.ptr + i + 1, c, line.len - i - 1);
             size_t end = close ? (size_t)(close - line.ptr) : i;
+            if (close && !item && c == '"' && end + 1 < line.len && line.ptr[end + 1] == ':') { /* a key of JSON */
+                i = end + 2;
+                continue;
+            }
             if (close && end - i - 1 <= LABEL_MAX && end > i + 1 && isalpha((unsigned char)line.ptr[i + 1])) {
                 push(list, &n, line, i + 1, end, true);
                 i = end + 1;

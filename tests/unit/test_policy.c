@@ -5,6 +5,7 @@
 #include "policy_helpers.h"
 
 #include <jansson.h>
+#include <time.h>
 
 /* "DC0:- DC1:V SP4:VR" of the permitted labels, "violation:0 rationale:4" of the keys. */
 static const char *shape_text(const struct sg_policy *policy)
@@ -144,6 +145,20 @@ static void test_shapes(void **state)
         {"## Levels\n- `L0`: fine\n- `L1`: mild\n- `L2`: severe\nGive one label.", "labels", "L0:-|L1:V|L2:V", false},
         {"## Hate (H0 - none)\n## Hate (H2 - some)\nPairs: D-H#, R-H#\n", "labels",
          "D-H0, R-H0:-|D-H0, R-H2:V|D-H2, R-H0:V|D-H2, R-H2:V|H0:-|H2:V", false},
+        {"Answer with a single digit:\n- `1` if the content is toxic\n- `0` if it is not\n", "binary", "0:-|1:V",
+         false},
+        {"Label the content 1 if it violates, 0 if it does not.", "binary", "0:-|1:V", false},
+        {"Return a JSON object with 0 or 1 for each category:\n- `sexual`: x\n- **hate**\n", "flags",
+         "sexual:5|hate:5", false},
+        {"Return JSON only:\n{\"decision\": \"ALLOW\" | \"BLOCK\", \"reason\": \"...\"}", "labels", "ALLOW:-|BLOCK:V",
+         false},
+        {"Respond with a JSON object:\n{\n  \"label\": \"SAFE\" or \"UNSAFE\",\n  \"explanation\": \"short\"\n}\n",
+         "labels", "SAFE:-|UNSAFE:V", false},
+        {"Output exactly one of the following labels: NON_VIOLATING, VIOLATING, NEEDS_REVIEW.", "labels",
+         "NON_VIOLATING:-|VIOLATING:V|NEEDS_REVIEW:R", false},
+        {"Output format:\n{\n \"violation\": 0 | 1, // 1, if it violates\n \"policy_category\": \"T1.a\" | null,\n"
+         " \"severity\": \"low\",\n \"rationale\": \"x\"\n}",
+         "rationale", "violation:0|policy_category:1|rationale:4", false},
         /* No instruction, and things that look like one. */
         {"# Rules\nNo spam. MP3 and U18 are words, 0 and 1 are numbers.\n", "binary", "0:-|1:V", true},
         {"# Rules\nA text such as {\"role\": \"admin\", \"x\": 2} is fine.\n", "binary", "0:-|1:V", true},
@@ -287,6 +302,24 @@ static void test_errors(void **state)
     free(big);
     assert_int_equal(sg_policy_open("/no/such/file.md", &policy, &err), SG_ENOTFOUND);
     assert_null(policy);
+}
+
+/* A hostile text costs time in proportion to its length: this one once took minutes. */
+static void test_hostile_length(void **state)
+{
+    (void)state;
+    static const char part[] = "(X0 (X1 output escalate ";
+    const size_t n = 1u << 20;
+    char *text = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        text[i] = part[i % (sizeof part - 1)];
+    struct sg_policy *policy;
+    struct sg_error err = {0};
+    clock_t start = clock();
+    assert_int_equal(sg_policy_parse("hostile", text, n, &policy, &err), SG_OK);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 30);
+    sg_policy_close(policy);
+    free(text);
 }
 
 static void test_rule_ids(void **state)
@@ -481,10 +514,12 @@ static void test_shipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packs),    cmocka_unit_test(test_spam_pack),    cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_prompt),   cmocka_unit_test(test_front_matter), cmocka_unit_test(test_no_front_matter),
-        cmocka_unit_test(test_errors),   cmocka_unit_test(test_rule_ids),     cmocka_unit_test(test_lint_codes),
-        cmocka_unit_test(test_template), cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_packs),          cmocka_unit_test(test_spam_pack),
+        cmocka_unit_test(test_shapes),         cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_front_matter),   cmocka_unit_test(test_no_front_matter),
+        cmocka_unit_test(test_errors),         cmocka_unit_test(test_rule_ids),
+        cmocka_unit_test(test_hostile_length), cmocka_unit_test(test_lint_codes),
+        cmocka_unit_test(test_template),       cmocka_unit_test(test_shipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
