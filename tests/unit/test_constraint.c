@@ -326,7 +326,7 @@ static void mutate(struct sg_buffer *text)
 static void compare_with_jansson(struct sg_slice text, size_t counts[2])
 {
     bool accepted = complete(grammar, text), fits = has_shape(text);
-    if (accepted != fits && !(fits && spelled_otherwise(text)))
+    if (accepted != (fits && !spelled_otherwise(text)))
         fail_msg("%s: %.*s", accepted ? "accepted, but jansson disagrees" : "refused", (int)text.len, text.ptr);
     counts[accepted]++;
 }

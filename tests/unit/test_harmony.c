@@ -433,6 +433,8 @@ static const struct malformed malformed[] = {
      "[" HEAD "\"recipient\":\"assistant\",\"channel\":\"commentary\",\"content\":\"?x\"}]", false},
     {"assistant", "<|channel|>analysis<|channel|>final<|message|>0<|return|>",
      "[" HEAD "\"channel\":\"final\",\"content\":\"0\"}]", false},
+    {"assistant", "<|channel|>We think<|channel|>final<|message|>0<|return|>",
+     "[" HEAD "\"channel\":\"final\",\"content\":\"We think\\n0\"}]", false},
     {"assistant", "<|channel|>commentary to=f.g to=f.g<|message|>{}<|call|>",
      "[" HEAD "\"recipient\":\"f.g\",\"channel\":\"commentary\",\"content\":\"{}\"}]", false},
     {NULL, "<|start|><|start|>assistant<|channel|>final<|message|>0<|return|>",
