@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Tests under clang's sanitizers: every test with address and undefined behaviour (build-asan), those whose code runs on
+# several threads with the thread sanitizer (build-tsan). Needs tools/setup.sh test sanitizers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH" # pytest, so that the end-to-end tests take part
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+THREADED='engine|pool|reasoner|golden tiny'
+
+build() { # FOLDER SANITIZERS
+    [ -f "$1/build.ninja" ] || CC=clang meson setup "$1" --buildtype=debugoptimized -Db_sanitize="$2" -Db_lundef=false
+    ninja -C "$1"
+}
+
+run_tests() { # FOLDER WRAPPER [TEST…]: slow machines under sanitizers get five times the usual time
+    local folder=$1 wrapper="$2${SG_SHARED:+ env SG_SHARED=$(realpath "$SG_SHARED")}"
+    shift 2
+    meson test -C "$folder" --no-rebuild --print-errorlogs --timeout-multiplier 5 ${wrapper:+--wrapper "$wrapper"} "$@"
+}
+
+if SG_SMOLLM2=${SG_SMOLLM2:-$(tools/fetch_demo_model.sh)}; then
+    export SG_SMOLLM2
+else
+    echo "without the demo model the tests that need it skip"
+    unset SG_SMOLLM2
+fi
+
+build build-asan address,undefined
+run_tests build-asan ''
+
+build build-tsan thread
+mapfile -t tests < <(meson test -C build-tsan --list | sed 's/.* \/ //' | grep -E "$THREADED")
+# clang 14's runtime does not survive the address randomisation of newer kernels
+wrapper=''
+if setarch -R true 2>/dev/null; then wrapper='setarch -R'; fi
+run_tests build-tsan "$wrapper" "${tests[@]}"
