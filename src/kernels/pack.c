@@ -4,6 +4,16 @@
 #include <math.h>
 #include <string.h>
 
+size_t sg_panel_q8_bytes(int n_blocks)
+{
+    return ((size_t)n_blocks * (512 + 32) + 63) / 64 * 64;
+}
+
+size_t sg_panel_mxfp4_bytes(int n_blocks)
+{
+    return ((size_t)n_blocks * (256 + 16) + 63) / 64 * 64;
+}
+
 /* The 32 codes of one row's block, as 4 words for the panel's vector pairs: byte j of word p has column 8p + j in its
  * low nibble and column 8p + 4 + j in its high one. */
 static void panel_codes(enum sg_dtype dtype, const uint8_t *codes, uint32_t out[4])

@@ -6,16 +6,6 @@
 #include <cpuid.h>
 #endif
 
-size_t sg_panel_q8_bytes(int n_blocks)
-{
-    return ((size_t)n_blocks * (512 + 32) + 63) / 64 * 64;
-}
-
-size_t sg_panel_mxfp4_bytes(int n_blocks)
-{
-    return ((size_t)n_blocks * (256 + 16) + 63) / 64 * 64;
-}
-
 #if defined(__x86_64__)
 /* clang 14 does not know this one by name */
 static bool has_f16c(void)
