@@ -130,6 +130,8 @@ static const char *undecided_reason(enum sg_status status)
         return "deadline: no decision before it passed";
     case SG_ELIMIT:
         return "context: it was full before a decision";
+    case SG_EINVALID: /* from the sampler, under a mask: not every vocabulary can spell every text */
+        return "answer: no token of the model's vocabulary continues it as the policy permits";
     default:
         return NULL;
     }
