@@ -14,7 +14,7 @@ for group in build "$@"; do
         libssl-dev zlib1g-dev libcmocka-dev) ;;
     demo) packages+=(ca-certificates python3 python3-venv)
         venv=true ;;
-    test) packages+=(ca-certificates python3 python3-venv gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+    test) packages+=(ca-certificates python3 python3-venv gcc-aarch64-linux-gnu libc6-dev-arm64-cross libsimde-dev)
         venv=true pytest=true ;;
     sanitizers) packages+=(clang llvm libclang-rt-dev) ;;
     lint) packages+=(clang-format git python3) ;;
