@@ -72,7 +72,7 @@ static void run(const struct sg_tokenizer *tokenizer, const char *kind, const st
         sg_tokens_free(&ids);
     }
     printf("%-28s %8.2f MB/s  %6.2f bytes/token\n", kind, 1e-6 * (double)text->len / best,
-           (double)text->len / (double)n);
+           n ? (double)text->len / (double)n : 0.0);
 }
 
 static bool ends_in(const char *path, const char *ending)

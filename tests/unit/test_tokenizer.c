@@ -388,7 +388,7 @@ static void test_o200k_as_json(void **state)
         sg_buffer_printf(&json, "%s{\"id\":%d,\"content\":\"%.*s\",\"special\":true}", id > 199998 ? "," : "", id,
                          (int)name.len, name.ptr);
     }
-    /* The pattern as published, from shared/design/facts.md §2. */
+    /* The pattern as published. */
     sg_buffer_puts(
         &json,
         "],\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"behavior\":\"Isolated\","
