@@ -1,24 +1,12 @@
 /* The forward pass against the reference implementation's logits on tiny gpt-oss models, in every file form. */
 #include "golden.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 #include <jansson.h>
-
-static float largest_difference(const float *a, const float *b, size_t n)
-{
-    float largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        float difference = fabsf(a[i] - b[i]);
-        if (!(difference <= largest)) /* NaN counts as large */
-            largest = difference;
-    }
-    return largest;
-}
 
 static const char *const forms[] = {"hf", "tiny-a-bf16.gguf", "tiny-a-q8.gguf", "tiny-a-ollama.gguf",
                                     "tiny-a-ollama-new.gguf"};
@@ -79,37 +67,6 @@ static void test_exact_4600(void **unused)
     free(expected);
 }
 
-/* mean KL(exact || fast) and top-1 agreement where the exact top-2 gap exceeds 0.2 */
-static void compare(const float *exact, const float *fast, size_t rows, size_t vocabulary, double *kl_out,
-                    double *agreement_out)
-{
-    double kl = 0;
-    size_t clear = 0, agree = 0;
-    for (size_t row = 0; row < rows; row++) {
-        const float *a = exact + row * vocabulary, *b = fast + row * vocabulary;
-        double sum_a = 0, sum_b = 0;
-        size_t best_a = 0, best_b = 0;
-        for (size_t i = 0; i < vocabulary; i++) {
-            sum_a += exp(a[i]);
-            sum_b += exp(b[i]);
-            best_a = a[i] > a[best_a] ? i : best_a;
-            best_b = b[i] > b[best_b] ? i : best_b;
-        }
-        float second = -INFINITY;
-        for (size_t i = 0; i < vocabulary; i++) {
-            kl += exp(a[i]) / sum_a * ((a[i] - log(sum_a)) - (b[i] - log(sum_b)));
-            if (i != best_a && a[i] > second)
-                second = a[i];
-        }
-        if (a[best_a] - second > 0.2f) {
-            clear++;
-            agree += best_a == best_b;
-        }
-    }
-    *kl_out = kl / (double)rows;
-    *agreement_out = clear ? (double)agree / (double)clear : 1;
-}
-
 static void test_fast(void **unused)
 {
     (void)unused;
@@ -121,12 +78,11 @@ static void test_fast(void **unused)
         struct sg_model *exact = open_model(form_path(form), SG_EXACT, true, 2);
         struct sg_model *fast = open_model(form_path(form), SG_FAST, true, 2);
         float *a = run_model(exact, tokens, (int)n, 64, NULL), *b = run_model(fast, tokens, (int)n, 64, NULL);
-        double kl, agreement;
-        compare(a, b, n, (size_t)exact->config.vocabulary, &kl, &agreement);
-        print_message("%s, fast against exact: mean KL %.2g, top-1 agreement where clear %.4f\n", forms[form], kl,
-                      agreement);
-        assert_true(kl < 2e-3);
-        assert_true(agreement >= 0.99);
+        struct comparison result = compare_logits(a, b, n, (size_t)exact->config.vocabulary);
+        print_message("%s, fast against exact: mean KL %.2g, top-1 agreement where clear %.4f\n", forms[form],
+                      result.mean_kl, result.agreement);
+        assert_true(result.mean_kl < 2e-3);
+        assert_true(result.agreement >= 0.99);
         free(a);
         free(b);
         sg_model_close(exact);
