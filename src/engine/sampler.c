@@ -58,7 +58,7 @@ enum sg_status sg_sample(const struct sg_sampling *sampling, const float *logits
     if (best < 0)
         return sg_fail(err, SG_EINVALID, "no token is permitted at position %d", position);
     *token_out = best;
-    if (sampling->temperature <= 0)
+    if (sampling->temperature <= 0 || logits[best] == -INFINITY) /* all are: weights would be 0 / 0 */
         return SG_OK;
 
     struct candidate *candidates = malloc((size_t)n * sizeof *candidates);
