@@ -161,8 +161,11 @@ static enum sg_status read_gptoss(const struct source *from, const struct keys *
     }
     struct source scaling = *from;
     scaling.json = json_object_get(from->json, "rope_scaling");
+    if (!json_is_object(scaling.json)) /* what transformers 5 writes in its place */
+        scaling.json = json_object_get(from->json, "rope_parameters");
     if (!json_is_object(scaling.json))
         return sg_fail(from->err, SG_EFORMAT, "model configuration: rope_scaling is missing");
+    TRY(get_double(&scaling, "rope_theta", config->rope_theta, 1, 1e12, &config->rope_theta));
     TRY(get_double(&scaling, "factor", 32, 1, 1e6, &config->yarn_factor));
     TRY(get_double(&scaling, "original_max_position_embeddings", 4096, 1, 1e9, &config->yarn_original_context));
     TRY(get_double(&scaling, "beta_fast", 32, 1e-3, 1e6, &config->yarn_beta_fast));
