@@ -30,8 +30,8 @@ SG_MUST_CHECK enum sg_status sg_content_from_text(const char *bytes, size_t len,
                                                   struct sg_error *err);
 
 /* A JSON object {"messages":[{"role","content"}…]}, content a string or OpenAI's list of parts; "judge" may say
- * "last", "all" or an index and overrides `judge`. All text parts and tool-call arguments count; images, audio and files
- * are listed as not judged. SG_EFORMAT names the message and field. */
+ * "last", "all" or an index and overrides `judge`. All text parts and tool-call arguments count; images, audio and
+ * files are listed as not judged. SG_EFORMAT names the message and field. */
 SG_MUST_CHECK enum sg_status sg_content_from_json(const char *json, size_t len, int judge,
                                                   struct sg_content **content_out, struct sg_error *err);
 void sg_content_destroy(struct sg_content *content);

@@ -18,8 +18,8 @@ enum sg_precision {
 
 struct sg_model_options {
     enum sg_precision precision;
-    int threads;   /* 0: one per processor that this process may use */
-    bool repack;   /* copy matrices once into the layout of the kernels; false: map the file as it is */
+    int threads; /* 0: one per processor that this process may use */
+    bool repack; /* copy matrices once into the layout of the kernels; false: map the file as it is */
 };
 
 struct sg_model;
@@ -33,7 +33,7 @@ const char *sg_model_name(const struct sg_model *model);         /* general.name
 const char *sg_model_architecture(const struct sg_model *model); /* "gpt-oss", "llama" */
 int sg_model_context(const struct sg_model *model);              /* positions that it was trained for */
 int sg_model_vocabulary(const struct sg_model *model);
-const char *sg_model_cpu(const struct sg_model *model);          /* kernel level in use: "scalar", "avx2" … */
+const char *sg_model_cpu(const struct sg_model *model); /* kernel level in use: "scalar", "avx2" … */
 bool sg_model_has_tokenizer(const struct sg_model *model);
 
 /* SHA-256 over the bytes of the model's files in order (a folder: config.json and tokenizer.json first). Reads

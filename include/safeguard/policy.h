@@ -15,11 +15,11 @@ extern "C" {
 #define SG_POLICY_MAX_LABELS 64
 
 enum sg_output_kind {
-    SG_OUTPUT_BINARY,   /* exactly 0 or 1 */
-    SG_OUTPUT_CATEGORY, /* {"violation":1,"policy_category":"H2.f"} */
-    SG_OUTPUT_RATIONALE,/* … with rule_ids, confidence, rationale */
-    SG_OUTPUT_LABELS,   /* one of a list of label words, codes or pairs */
-    SG_OUTPUT_FLAGS     /* a JSON object with one 0/1 for each category */
+    SG_OUTPUT_BINARY,    /* exactly 0 or 1 */
+    SG_OUTPUT_CATEGORY,  /* {"violation":1,"policy_category":"H2.f"} */
+    SG_OUTPUT_RATIONALE, /* … with rule_ids, confidence, rationale */
+    SG_OUTPUT_LABELS,    /* one of a list of label words, codes or pairs */
+    SG_OUTPUT_FLAGS      /* a JSON object with one 0/1 for each category */
 };
 
 /* What the policy's own answer means. */

@@ -11,12 +11,12 @@ extern "C" {
 #endif
 
 struct sg_check_options {
-    const char *effort;      /* "low", "medium", "high"; NULL: the policy's, else "medium" */
-    int reasoning_budget;    /* tokens of analysis after which the decision is asked for; 0: no budget */
-    double temperature;      /* 0: greedy */
-    double top_p;            /* 1: all */
+    const char *effort;   /* "low", "medium", "high"; NULL: the policy's, else "medium" */
+    int reasoning_budget; /* tokens of analysis after which the decision is asked for; 0: no budget */
+    double temperature;   /* 0: greedy */
+    double top_p;         /* 1: all */
     uint64_t seed;
-    double deadline_ms;      /* 0: none */
+    double deadline_ms; /* 0: none */
 };
 
 /* Below this share of the model's own probability for all permitted answers, a verdict is undecided: a mask turns
@@ -41,8 +41,8 @@ struct sg_reasoner;
 
 /* A reasoner on our own engine. `context` is the number of positions of KV memory per sequence (0: the model's own
  * context, at most 8,192). The model must outlive it. */
-SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg_reasoner **reasoner_out,
-                                                struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int context,
+                                                struct sg_reasoner **reasoner_out, struct sg_error *err);
 void sg_reasoner_destroy(struct sg_reasoner *reasoner);
 
 /* Judge one content under one policy; blocks until the verdict. `verdict` must be initialised; it is filled also

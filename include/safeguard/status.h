@@ -15,20 +15,20 @@ extern "C" {
 #define SG_MUST_CHECK __attribute__((warn_unused_result))
 
 /* X(symbol, name, meaning) */
-#define SG_STATUS_LIST(X)                                                                                             \
-    X(SG_OK, "ok", "success")                                                                                         \
-    X(SG_ENOMEM, "no_memory", "an allocation failed")                                                                 \
-    X(SG_EIO, "io", "reading or writing a file or socket failed")                                                     \
-    X(SG_ENOTFOUND, "not_found", "a named thing does not exist")                                                      \
-    X(SG_EFORMAT, "format", "an input does not follow its format")                                                    \
-    X(SG_EUNSUPPORTED, "unsupported", "a valid input asks for something this version does not do")                    \
-    X(SG_EINVALID, "invalid", "an argument or option is out of its range")                                            \
-    X(SG_ELIMIT, "limit", "an input is larger than its named maximum")                                                \
-    X(SG_EFULL, "full", "the queue is full; try again later")                                                         \
-    X(SG_ECANCELLED, "cancelled", "the request was cancelled")                                                        \
-    X(SG_EDEADLINE, "deadline", "the deadline passed before an answer")                                               \
-    X(SG_ECHECKSUM, "checksum", "bytes differ from their checksum")                                                   \
-    X(SG_EUNAVAILABLE, "unavailable", "a service could not be reached")                                               \
+#define SG_STATUS_LIST(X)                                                                                            \
+    X(SG_OK, "ok", "success")                                                                                        \
+    X(SG_ENOMEM, "no_memory", "an allocation failed")                                                                \
+    X(SG_EIO, "io", "reading or writing a file or socket failed")                                                    \
+    X(SG_ENOTFOUND, "not_found", "a named thing does not exist")                                                     \
+    X(SG_EFORMAT, "format", "an input does not follow its format")                                                   \
+    X(SG_EUNSUPPORTED, "unsupported", "a valid input asks for something this version does not do")                   \
+    X(SG_EINVALID, "invalid", "an argument or option is out of its range")                                           \
+    X(SG_ELIMIT, "limit", "an input is larger than its named maximum")                                               \
+    X(SG_EFULL, "full", "the queue is full; try again later")                                                        \
+    X(SG_ECANCELLED, "cancelled", "the request was cancelled")                                                       \
+    X(SG_EDEADLINE, "deadline", "the deadline passed before an answer")                                              \
+    X(SG_ECHECKSUM, "checksum", "bytes differ from their checksum")                                                  \
+    X(SG_EUNAVAILABLE, "unavailable", "a service could not be reached")                                              \
     X(SG_EINTERNAL, "internal", "a promise inside the program was broken")
 
 enum sg_status {

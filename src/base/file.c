@@ -55,8 +55,8 @@ enum sg_status sg_mapping_open(const char *path, struct sg_mapping *mapping_out,
     } else if (info.st_size > 0) {
         void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
-            status = sg_fail(err, SG_EIO, "%s: cannot map %lld bytes: %s", path, (long long)info.st_size,
-                             strerror(errno));
+            status =
+                sg_fail(err, SG_EIO, "%s: cannot map %lld bytes: %s", path, (long long)info.st_size, strerror(errno));
         else
             *mapping_out = (struct sg_mapping){data, (size_t)info.st_size};
     }

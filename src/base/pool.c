@@ -18,8 +18,8 @@ struct worker {
     pthread_t thread;
 };
 
-/* One loop at a time. `remaining` alone says whether there is work: taking it down by one from above zero claims the item
- * of that number, and publishes fn and context with it. The loop is over when `done` items were finished, so the
+/* One loop at a time. `remaining` alone says whether there is work: taking it down by one from above zero claims the
+ * item of that number, and publishes fn and context with it. The loop is over when `done` items were finished, so the
  * caller never waits for a worker that sleeps or was put aside by the kernel: it does the work itself. */
 struct sg_pool {
     int n_threads;

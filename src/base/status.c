@@ -8,8 +8,8 @@
 const char *sg_status_name(enum sg_status status)
 {
     switch (status) {
-#define SG_STATUS_CASE(symbol, name, meaning)                                                                         \
-    case symbol:                                                                                                      \
+#define SG_STATUS_CASE(symbol, name, meaning)                                                                        \
+    case symbol:                                                                                                     \
         return name;
         SG_STATUS_LIST(SG_STATUS_CASE)
 #undef SG_STATUS_CASE

@@ -14,7 +14,7 @@
 /* Node 0 is the root. Children of a node are siblings chained by `next`; label ≥ 0 marks a node where that
  * label is complete (it may still have children: "INVALID" and "INVALID + ESCALATE"). */
 struct sg_label_node {
-    int32_t token; /* of the edge into this node; -1 at the root */
+    int32_t token;             /* of the edge into this node; -1 at the root */
     int32_t first_child, next; /* node indices, -1 for none */
     int32_t label;
 };
@@ -51,11 +51,11 @@ struct sg_json_field {
 struct sg_json_grammar;
 
 enum { /* SG_EINVALID beyond them */
-    SG_JSON_MAX_FIELDS = 256,
-    SG_JSON_MAX_CHOICES = 1024,
-    SG_JSON_MAX_LEN = 65536,
-    SG_JSON_MAX_ITEMS = 4096,
-    SG_JSON_MAX_SPACE = 64
+       SG_JSON_MAX_FIELDS = 256,
+       SG_JSON_MAX_CHOICES = 1024,
+       SG_JSON_MAX_LEN = 65536,
+       SG_JSON_MAX_ITEMS = 4096,
+       SG_JSON_MAX_SPACE = 64
 };
 
 /* An object with exactly these fields in this order; at most `max_space` bytes of white space (space, newline,
@@ -63,18 +63,19 @@ enum { /* SG_EINVALID beyond them */
  * valid UTF-8 without raw control characters; escapes as in RFC 8259 (\uXXXX with paired surrogates), but for
  * \u0000, which C strings and many parsers cannot hold. From every state that can be reached the object can be
  * completed. SG_EINVALID names the field and what is wrong with it. */
-SG_MUST_CHECK enum sg_status sg_json_grammar_create(const struct sg_json_field *fields, size_t n_fields, int max_space,
-                                                    struct sg_json_grammar **grammar_out, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_json_grammar_create(const struct sg_json_field *fields, size_t n_fields,
+                                                    int max_space, struct sg_json_grammar **grammar_out,
+                                                    struct sg_error *err);
 void sg_json_grammar_destroy(struct sg_json_grammar *grammar);
 
 /* Where a walk stands. Plain data: copy to fork. */
 struct sg_json_state {
-    int16_t field;     /* index of the current field */
-    int16_t phase;     /* see json_grammar.c */
-    int32_t at;        /* bytes into a literal, characters into a string */
+    int16_t field; /* index of the current field */
+    int16_t phase; /* see json_grammar.c */
+    int32_t at;    /* bytes into a literal, characters into a string */
     int32_t items, spaces;
     int32_t choice, n_choices; /* the choices that still match: a range of the sorted list */
-    uint32_t utf8;     /* continuation bytes still due and their bounds, or the escape's digits so far */
+    uint32_t utf8;             /* continuation bytes still due and their bounds, or the escape's digits so far */
 };
 void sg_json_start(const struct sg_json_grammar *grammar, struct sg_json_state *state);
 

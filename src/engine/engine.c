@@ -168,8 +168,8 @@ static enum sg_status take_step(struct run *run, bool *end_out)
 {
     const struct sg_request *request = &run->pending->request;
     struct sg_step step = {.rewind_to = -1};
-    enum sg_status status = request->step(request->context, run->engine->logits, run->kv.n_positions, &step,
-                                          &run->err);
+    enum sg_status status =
+        request->step(request->context, run->engine->logits, run->kv.n_positions, &step, &run->err);
     *end_out = step.end;
     if (status != SG_OK || step.end)
         return status;

@@ -12,10 +12,10 @@
 
 #include <stdatomic.h>
 
-#define SG_QUEUE_MAX 1024      /* requests waiting */
-#define SG_PREFIXES_MAX 16     /* prompt prefixes whose KV is kept; the least recently used goes first */
-#define SG_REWIND_MAX 256      /* positions that a step may go back */
-#define SG_PROMPT_CHUNK 256    /* prompt tokens per forward pass: progress, cancel and deadline are looked at between */
+#define SG_QUEUE_MAX 1024   /* requests waiting */
+#define SG_PREFIXES_MAX 16  /* prompt prefixes whose KV is kept; the least recently used goes first */
+#define SG_REWIND_MAX 256   /* positions that a step may go back */
+#define SG_PROMPT_CHUNK 256 /* prompt tokens per forward pass; cancel and deadline are looked at between */
 
 struct sg_engine;
 
@@ -23,7 +23,7 @@ struct sg_step {
     int rewind_to;         /* go back to this many positions first; -1: stay */
     const int32_t *tokens; /* append these, at least one; valid until the next call */
     int n_tokens;
-    bool end;              /* done: nothing is appended */
+    bool end; /* done: nothing is appended */
 };
 
 struct sg_usage {
@@ -34,8 +34,8 @@ struct sg_usage {
 struct sg_request {
     const int32_t *tokens; /* the prompt: 1 … context tokens; must stay valid until `end` was called */
     int n_tokens;
-    int n_shared;          /* leading tokens whose KV is worth keeping for later requests (a policy), or 0 */
-    double deadline_ms;    /* from submission; 0: none */
+    int n_shared;              /* leading tokens whose KV is worth keeping for later requests (a policy), or 0 */
+    double deadline_ms;        /* from submission; 0: none */
     const atomic_bool *cancel; /* set it, from anywhere, to end the request; NULL: cannot be cancelled */
     void *context;
 

@@ -54,8 +54,7 @@ static inline float dot_1(const float *w, int n, const float *x)
     return reduce(a);
 }
 
-static void dot(const float *w, int n, const float *x, const int32_t *rows, int n_rows, float *out,
-                size_t out_stride)
+static void dot(const float *w, int n, const float *x, const int32_t *rows, int n_rows, float *out, size_t out_stride)
 {
     int i = 0;
     for (; i + 4 <= n_rows; i += 4) {
@@ -99,8 +98,10 @@ static void dequant(enum sg_dtype dtype, const void *src, const uint8_t *scales,
         break;
     }
     if (k < n)
-        sg_dequant(dtype, (const uint8_t *)src + (size_t)(k / sg_dtype_block_values(dtype)) *
-                                                     (size_t)sg_dtype_block_bytes(dtype), scales, n - k, out + k);
+        sg_dequant(dtype,
+                   (const uint8_t *)src +
+                       (size_t)(k / sg_dtype_block_values(dtype)) * (size_t)sg_dtype_block_bytes(dtype),
+                   scales, n - k, out + k);
 }
 
 static void quantize(const float *x, const struct sg_q8 *out, int row)
@@ -171,14 +172,14 @@ static inline v16 swiglu_16(v16 gate, v16 up, v16 unused)
     return v16_mul(v16_mul(gate, sigmoid16(gate)), up);
 }
 
-#define PAIRWISE(function, limit)                                                                                     \
-    int k = 0;                                                                                                        \
-    for (; k + 16 <= n; k += 16)                                                                                      \
-        v16_store(out + k, function(v16_load(gate + k), v16_load(up + k), v16_set(limit)));                           \
-    if (k < n) {                                                                                                      \
-        float lane[16];                                                                                               \
-        v16_store(lane, function(load_tail(gate + k, n - k), load_tail(up + k, n - k), v16_set(limit)));              \
-        memcpy(out + k, lane, (size_t)(n - k) * sizeof *out);                                                         \
+#define PAIRWISE(function, limit)                                                                                    \
+    int k = 0;                                                                                                       \
+    for (; k + 16 <= n; k += 16)                                                                                     \
+        v16_store(out + k, function(v16_load(gate + k), v16_load(up + k), v16_set(limit)));                          \
+    if (k < n) {                                                                                                     \
+        float lane[16];                                                                                              \
+        v16_store(lane, function(load_tail(gate + k, n - k), load_tail(up + k, n - k), v16_set(limit)));             \
+        memcpy(out + k, lane, (size_t)(n - k) * sizeof *out);                                                        \
     }
 
 static void swiglu_clamped(const float *gate, const float *up, int n, float limit, float *out)
@@ -317,9 +318,9 @@ static void add_scaled(float *x, const float *y, float a, int n)
         x[k] = fmaf(a, y[k], x[k]);
 }
 
-#define KERNEL_TABLE(level)                                                                                           \
-    {                                                                                                                 \
-        .name = level, .dot = dot, .dequant = dequant, .quantize = quantize, .panel_q8 = panel_q8,                    \
-        .panel_mxfp4 = panel_mxfp4, .rmsnorm = rmsnorm, .swiglu_clamped = swiglu_clamped, .swiglu = swiglu,           \
-        .rope = rope, .scores = scores, .softmax = softmax, .mix = mix, .add_scaled = add_scaled                      \
+#define KERNEL_TABLE(level)                                                                                          \
+    {                                                                                                                \
+        .name = level, .dot = dot, .dequant = dequant, .quantize = quantize, .panel_q8 = panel_q8,                   \
+        .panel_mxfp4 = panel_mxfp4, .rmsnorm = rmsnorm, .swiglu_clamped = swiglu_clamped, .swiglu = swiglu,          \
+        .rope = rope, .scores = scores, .softmax = softmax, .mix = mix, .add_scaled = add_scaled                     \
     }

@@ -24,13 +24,13 @@
 #include <stdint.h>
 
 #define SG_PANEL_ROWS 16
-#define SG_BLOCK 32    /* columns that share a scale; also positions in a KV block */
+#define SG_BLOCK 32 /* columns that share a scale; also positions in a KV block */
 
 /* Activations as int8, for n_rows rows of n_blocks blocks, block-major so that all rows of a block lie together:
  *   q   [n_blocks][n_rows][32] int8
  *   d   [n_blocks][n_rows]     scale: x ≈ d q, d = max |x| / 127 over the block
- *   sum [n_blocks][n_rows]     sum of q over the block; sum12 is 12 times that: kernels that need unsigned weights add
- *                              128 (int8) or 12 (doubled E2M1) to them and take it out with these */
+ *   sum [n_blocks][n_rows]     sum of q over the block; sum12 is 12 times that: kernels that need unsigned weights
+ * add 128 (int8) or 12 (doubled E2M1) to them and take it out with these */
 struct sg_q8 {
     int8_t *q;
     float *d;

@@ -56,8 +56,8 @@ static inline void load_q8(const uint8_t *block, int half, __m256i w[8])
 
 static inline void decode_mxfp4(const uint8_t *block, int half, __m256i w[8])
 {
-    const __m256i values = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m256i values =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m256i low = _mm256_set1_epi8(15);
     for (int pair = 0; pair < 4; pair++) {
         __m256i codes = _mm256_load_si256((const __m256i *)(block + 64 * pair + 32 * half));
@@ -78,47 +78,47 @@ static inline __m256 scale_mxfp4(const uint8_t *scales, int half)
 }
 
 /* One row: the 16 sums stay in registers over all blocks. Several: they live in out. */
-#define PANEL(name, block_bytes, scale_bytes, load, scale_of, DOT, factor)                                            \
-    static void name(const uint8_t *panel, const struct sg_q8 *x, const int32_t *rows, int n_rows, float *out,        \
-                     size_t out_stride)                                                                               \
-    {                                                                                                                 \
-        const int n_blocks = x->n_blocks, all_rows = x->n_rows;                                                       \
-        const int8_t *const x_q = x->q;                                                                               \
-        const float *const x_d = x->d;                                                                                \
-        const int32_t *const x_sum12 = x->sum12;                                                                      \
-        (void)x_sum12;                                                                                                \
-        const uint8_t *scales = panel + (size_t)n_blocks * (block_bytes);                                             \
-        __m256i w[8];                                                                                                 \
-        if (n_rows == 1) {                                                                                            \
-            __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0;                                                           \
-            size_t at = (size_t)(rows ? rows[0] : 0);                                                                 \
+#define PANEL(name, block_bytes, scale_bytes, load, scale_of, DOT, factor)                                           \
+    static void name(const uint8_t *panel, const struct sg_q8 *x, const int32_t *rows, int n_rows, float *out,       \
+                     size_t out_stride)                                                                              \
+    {                                                                                                                \
+        const int n_blocks = x->n_blocks, all_rows = x->n_rows;                                                      \
+        const int8_t *const x_q = x->q;                                                                              \
+        const float *const x_d = x->d;                                                                               \
+        const int32_t *const x_sum12 = x->sum12;                                                                     \
+        (void)x_sum12;                                                                                               \
+        const uint8_t *scales = panel + (size_t)n_blocks * (block_bytes);                                            \
+        __m256i w[8];                                                                                                \
+        if (n_rows == 1) {                                                                                           \
+            __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0;                                                          \
+            size_t at = (size_t)(rows ? rows[0] : 0);                                                                \
             for (int b = 0; b < n_blocks; b++, at += (size_t)all_rows) {                                             \
                 const int8_t *q = x_q + at * 32;                                                                     \
-                const uint8_t *block = panel + (size_t)b * (block_bytes);                                             \
-                const uint8_t *s = scales + (size_t)b * (scale_bytes);                                                \
-                load(block, 0, w);                                                                                    \
+                const uint8_t *block = panel + (size_t)b * (block_bytes);                                            \
+                const uint8_t *s = scales + (size_t)b * (scale_bytes);                                               \
+                load(block, 0, w);                                                                                   \
                 sum0 = accumulate(DOT, scale_of(s, 0), x_d[at] * (factor), sum0);                                    \
-                load(block, 1, w);                                                                                    \
+                load(block, 1, w);                                                                                   \
                 sum1 = accumulate(DOT, scale_of(s, 1), x_d[at] * (factor), sum1);                                    \
-            }                                                                                                         \
-            _mm256_storeu_ps(out, sum0);                                                                              \
-            _mm256_storeu_ps(out + 8, sum1);                                                                          \
-            return;                                                                                                   \
-        }                                                                                                             \
-        for (int i = 0; i < n_rows; i++)                                                                              \
-            memset(out + (size_t)i * out_stride, 0, 16 * sizeof *out);                                                \
-        for (int b = 0; b < n_blocks; b++) {                                                                          \
-            for (int half = 0; half < 2; half++) {                                                                    \
-                load(panel + (size_t)b * (block_bytes), half, w);                                                     \
-                __m256 scale = scale_of(scales + (size_t)b * (scale_bytes), half);                                    \
-                for (int i = 0; i < n_rows; i++) {                                                                    \
+            }                                                                                                        \
+            _mm256_storeu_ps(out, sum0);                                                                             \
+            _mm256_storeu_ps(out + 8, sum1);                                                                         \
+            return;                                                                                                  \
+        }                                                                                                            \
+        for (int i = 0; i < n_rows; i++)                                                                             \
+            memset(out + (size_t)i * out_stride, 0, 16 * sizeof *out);                                               \
+        for (int b = 0; b < n_blocks; b++) {                                                                         \
+            for (int half = 0; half < 2; half++) {                                                                   \
+                load(panel + (size_t)b * (block_bytes), half, w);                                                    \
+                __m256 scale = scale_of(scales + (size_t)b * (scale_bytes), half);                                   \
+                for (int i = 0; i < n_rows; i++) {                                                                   \
                     size_t at = (size_t)b * (size_t)all_rows + (size_t)(rows ? rows[i] : i);                         \
                     const int8_t *q = x_q + at * 32;                                                                 \
-                    float *to = out + (size_t)i * out_stride + 8 * half;                                              \
+                    float *to = out + (size_t)i * out_stride + 8 * half;                                             \
                     _mm256_storeu_ps(to, accumulate(DOT, scale, x_d[at] * (factor), _mm256_loadu_ps(to)));           \
-                }                                                                                                     \
-            }                                                                                                         \
-        }                                                                                                             \
+                }                                                                                                    \
+            }                                                                                                        \
+        }                                                                                                            \
     }
 
 PANEL(panel_q8, 512, 32, load_q8, scale_q8, dot_q8(w, q), 1.0f)

@@ -41,8 +41,8 @@ static inline void load_q8(const uint8_t *block, __m512i w[8])
 /* doubled E2M1 values + 12 */
 static inline void decode_mxfp4(const uint8_t *block, __m512i w[8])
 {
-    const __m512i values = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    const __m512i values =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
     const __m512i low = _mm512_set1_epi8(15);
     for (int pair = 0; pair < 4; pair++) {
         __m512i codes = _mm512_load_si512(block + 64 * pair);
@@ -62,36 +62,36 @@ static inline __m512 scale_mxfp4(const uint8_t *scales)
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }
 
-#define PANEL(name, block_bytes, scale_bytes, load, scale_of, offset, factor)                                         \
-    static void name(const uint8_t *panel, const struct sg_q8 *x, const int32_t *rows, int n_rows, float *out,        \
-                     size_t out_stride)                                                                               \
-    {                                                                                                                 \
-        int n_blocks = x->n_blocks;                                                                                   \
-        const uint8_t *scales = panel + (size_t)n_blocks * (block_bytes);                                             \
-        __m512i w[8];                                                                                                 \
-        if (n_rows == 1) {                                                                                            \
-            __m512 sum = _mm512_setzero_ps();                                                                         \
-            size_t at = (size_t)(rows ? rows[0] : 0);                                                                 \
-            for (int b = 0; b < n_blocks; b++, at += (size_t)x->n_rows) {                                             \
-                load(panel + (size_t)b * (block_bytes), w);                                                           \
-                __m512i dot = dot_block(w, x->q + at * 32, offset);                                      \
-                sum = accumulate(dot, scale_of(scales + (size_t)b * (scale_bytes)), x->d[at] * (factor), sum);        \
-            }                                                                                                         \
-            _mm512_storeu_ps(out, sum);                                                                               \
-            return;                                                                                                   \
-        }                                                                                                             \
-        for (int i = 0; i < n_rows; i++)                                                                              \
-            _mm512_storeu_ps(out + (size_t)i * out_stride, _mm512_setzero_ps());                                      \
-        for (int b = 0; b < n_blocks; b++) {                                                                          \
-            load(panel + (size_t)b * (block_bytes), w);                                                               \
-            __m512 scale = scale_of(scales + (size_t)b * (scale_bytes));                                              \
-            for (int i = 0; i < n_rows; i++) {                                                                        \
-                size_t at = (size_t)b * (size_t)x->n_rows + (size_t)(rows ? rows[i] : i);                             \
-                float *to = out + (size_t)i * out_stride;                                                             \
-                __m512i dot = dot_block(w, x->q + at * 32, offset);                                      \
-                _mm512_storeu_ps(to, accumulate(dot, scale, x->d[at] * (factor), _mm512_loadu_ps(to)));               \
-            }                                                                                                         \
-        }                                                                                                             \
+#define PANEL(name, block_bytes, scale_bytes, load, scale_of, offset, factor)                                        \
+    static void name(const uint8_t *panel, const struct sg_q8 *x, const int32_t *rows, int n_rows, float *out,       \
+                     size_t out_stride)                                                                              \
+    {                                                                                                                \
+        int n_blocks = x->n_blocks;                                                                                  \
+        const uint8_t *scales = panel + (size_t)n_blocks * (block_bytes);                                            \
+        __m512i w[8];                                                                                                \
+        if (n_rows == 1) {                                                                                           \
+            __m512 sum = _mm512_setzero_ps();                                                                        \
+            size_t at = (size_t)(rows ? rows[0] : 0);                                                                \
+            for (int b = 0; b < n_blocks; b++, at += (size_t)x->n_rows) {                                            \
+                load(panel + (size_t)b * (block_bytes), w);                                                          \
+                __m512i dot = dot_block(w, x->q + at * 32, offset);                                                  \
+                sum = accumulate(dot, scale_of(scales + (size_t)b * (scale_bytes)), x->d[at] * (factor), sum);       \
+            }                                                                                                        \
+            _mm512_storeu_ps(out, sum);                                                                              \
+            return;                                                                                                  \
+        }                                                                                                            \
+        for (int i = 0; i < n_rows; i++)                                                                             \
+            _mm512_storeu_ps(out + (size_t)i * out_stride, _mm512_setzero_ps());                                     \
+        for (int b = 0; b < n_blocks; b++) {                                                                         \
+            load(panel + (size_t)b * (block_bytes), w);                                                              \
+            __m512 scale = scale_of(scales + (size_t)b * (scale_bytes));                                             \
+            for (int i = 0; i < n_rows; i++) {                                                                       \
+                size_t at = (size_t)b * (size_t)x->n_rows + (size_t)(rows ? rows[i] : i);                            \
+                float *to = out + (size_t)i * out_stride;                                                            \
+                __m512i dot = dot_block(w, x->q + at * 32, offset);                                                  \
+                _mm512_storeu_ps(to, accumulate(dot, scale, x->d[at] * (factor), _mm512_loadu_ps(to)));              \
+            }                                                                                                        \
+        }                                                                                                            \
     }
 
 PANEL(panel_q8, 512, 32, load_q8, scale_q8, 128 * x->sum[at], 1.0f)

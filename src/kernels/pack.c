@@ -28,7 +28,7 @@ static void panel_codes(enum sg_dtype dtype, const uint8_t *codes, uint32_t out[
         out[3] = (w[2] >> 4 & low) | (w[3] & ~low);
         return;
     }
-    for (int p = 0; p < 4; p++) { /* byte i: column 2i low, column 2i + 1 high */
+    for (int p = 0; p < 4; p++) {                          /* byte i: column 2i low, column 2i + 1 high */
         uint32_t even = w[p] & low, odd = w[p] >> 4 & low; /* columns 0 2 4 6 and 1 3 5 7 of the eight */
         out[p] = (even & 0xff) | (odd & 0xff) << 8 | (even & 0xff00) << 8 | (odd & 0xff00) << 16 |
                  (even >> 16 & 0xff) << 4 | (odd >> 16 & 0xff) << 12 | (even >> 24) << 20 | (odd >> 24) << 28;

@@ -19,41 +19,37 @@ static const struct names output_names = {{"output.weight", "lm_head.weight"}};
 static const struct names output_norm_names = {{"output_norm.weight", "model.norm.weight"}};
 static const struct names rope_freqs_names = {{"rope_freqs.weight"}};
 static const struct names attn_norm_names = {{LAYER "attn_norm.weight", HF_LAYER "input_layernorm.weight"}};
-static const struct names ffn_norm_names = {{LAYER "post_attention_norm.weight", LAYER "ffn_norm.weight",
-                                             HF_LAYER "post_attention_layernorm.weight"}};
+static const struct names ffn_norm_names = {
+    {LAYER "post_attention_norm.weight", LAYER "ffn_norm.weight", HF_LAYER "post_attention_layernorm.weight"}};
 static const struct names qkv_names = {{LAYER "attn_qkv.weight"}};
 static const struct names qkv_bias_names = {{LAYER "attn_qkv.bias"}};
 static const struct names q_names = {{LAYER "attn_q.weight", HF_LAYER "self_attn.q_proj.weight"}};
 static const struct names k_names = {{LAYER "attn_k.weight", HF_LAYER "self_attn.k_proj.weight"}};
 static const struct names v_names = {{LAYER "attn_v.weight", HF_LAYER "self_attn.v_proj.weight"}};
-static const struct names o_names = {{LAYER "attn_output.weight", LAYER "attn_out.weight",
-                                      HF_LAYER "self_attn.o_proj.weight"}};
+static const struct names o_names = {
+    {LAYER "attn_output.weight", LAYER "attn_out.weight", HF_LAYER "self_attn.o_proj.weight"}};
 static const struct names q_bias_names = {{LAYER "attn_q.bias", HF_LAYER "self_attn.q_proj.bias"}};
 static const struct names k_bias_names = {{LAYER "attn_k.bias", HF_LAYER "self_attn.k_proj.bias"}};
 static const struct names v_bias_names = {{LAYER "attn_v.bias", HF_LAYER "self_attn.v_proj.bias"}};
-static const struct names o_bias_names = {{LAYER "attn_output.bias", LAYER "attn_out.bias",
-                                           HF_LAYER "self_attn.o_proj.bias"}};
+static const struct names o_bias_names = {
+    {LAYER "attn_output.bias", LAYER "attn_out.bias", HF_LAYER "self_attn.o_proj.bias"}};
 static const struct names sinks_names = {{LAYER "attn_sinks.weight", LAYER "attn_sinks", HF_LAYER "self_attn.sinks"}};
 static const struct names router_names = {{LAYER "ffn_gate_inp.weight", HF_LAYER "mlp.router.weight"}};
 static const struct names router_bias_names = {{LAYER "ffn_gate_inp.bias", HF_LAYER "mlp.router.bias"}};
-static const struct names gate_up_names = {{LAYER "ffn_gate_up_exps.weight", HF_LAYER "mlp.experts.gate_up_proj_blocks"}};
-static const struct names gate_up_bias_names = {{LAYER "ffn_gate_up_exps.bias", HF_LAYER "mlp.experts.gate_up_proj_bias"}};
+static const struct names gate_up_names = {
+    {LAYER "ffn_gate_up_exps.weight", HF_LAYER "mlp.experts.gate_up_proj_blocks"}};
+static const struct names gate_up_bias_names = {
+    {LAYER "ffn_gate_up_exps.bias", HF_LAYER "mlp.experts.gate_up_proj_bias"}};
 static const struct names gate_exps_names = {{LAYER "ffn_gate_exps.weight"}};
 static const struct names up_exps_names = {{LAYER "ffn_up_exps.weight"}};
 static const struct names down_exps_names = {{LAYER "ffn_down_exps.weight", HF_LAYER "mlp.experts.down_proj_blocks"}};
 static const struct names gate_exps_bias_names = {{LAYER "ffn_gate_exps.bias"}};
 static const struct names up_exps_bias_names = {{LAYER "ffn_up_exps.bias"}};
-static const struct names down_exps_bias_names = {{LAYER "ffn_down_exps.bias", HF_LAYER "mlp.experts.down_proj_bias"}};
+static const struct names down_exps_bias_names = {
+    {LAYER "ffn_down_exps.bias", HF_LAYER "mlp.experts.down_proj_bias"}};
 static const struct names gate_names = {{LAYER "ffn_gate.weight", HF_LAYER "mlp.gate_proj.weight"}};
 static const struct names up_names = {{LAYER "ffn_up.weight", HF_LAYER "mlp.up_proj.weight"}};
 static const struct names down_names = {{LAYER "ffn_down.weight", HF_LAYER "mlp.down_proj.weight"}};
-
-#define TRY(call)                                                                                                     \
-    do {                                                                                                              \
-        enum sg_status try_status = (call);                                                                           \
-        if (try_status != SG_OK)                                                                                      \
-            return try_status;                                                                                        \
-    } while (0)
 
 struct binder {
     struct sg_model *model;
@@ -142,8 +138,13 @@ static enum sg_status matrix_part(const struct binder *binder, const struct name
     if (!tensor)
         return missing(binder, names);
     TRY(check_shape(binder, tensor, experts, total_rows, columns));
-    *out = (struct sg_matrix){.tensor = tensor, .rows = rows, .columns = columns, .n_experts = experts,
-                              .expert_stride = total_rows, .first = first, .step = step};
+    *out = (struct sg_matrix){.tensor = tensor,
+                              .rows = rows,
+                              .columns = columns,
+                              .n_experts = experts,
+                              .expert_stride = total_rows,
+                              .first = first,
+                              .step = step};
     return SG_OK;
 }
 
@@ -172,7 +173,8 @@ static enum sg_status bind_attention(const struct binder *binder, struct sg_laye
         layer->q.permuted = layer->k.permuted = c->head_dim;
     if (c->architecture == SG_LLAMA) {
         if (find(binder, &q_bias_names) || find(binder, &o_bias_names))
-            return sg_fail(binder->err, SG_EUNSUPPORTED, "layer %d: attention biases in a llama model", binder->layer);
+            return sg_fail(binder->err, SG_EUNSUPPORTED, "layer %d: attention biases in a llama model",
+                           binder->layer);
         return SG_OK;
     }
     if (fused) {

@@ -41,7 +41,8 @@ static enum sg_status get_int(const struct source *from, const char *key, int lo
         return sg_fail(from->err, SG_EFORMAT, "model configuration: %s is missing or not a number",
                        full_key(from, key, name, sizeof name));
     if (!(value >= low && value <= high) || value != (double)(int)value)
-        return sg_fail(from->err, SG_EFORMAT, "model configuration: %s: got %g, expected a whole number from %d to %d",
+        return sg_fail(from->err, SG_EFORMAT,
+                       "model configuration: %s: got %g, expected a whole number from %d to %d",
                        full_key(from, key, name, sizeof name), value, low, high);
     *out = (int)value;
     return SG_OK;
@@ -59,16 +60,10 @@ static enum sg_status get_double(const struct source *from, const char *key, dou
     return SG_OK;
 }
 
-#define TRY(call)                                                                                                     \
-    do {                                                                                                              \
-        enum sg_status try_status = (call);                                                                           \
-        if (try_status != SG_OK)                                                                                      \
-            return try_status;                                                                                        \
-    } while (0)
-
 /* Names of the same thing in the two kinds of file. */
 struct keys {
-    const char *layers, *hidden, *heads, *kv_heads, *head_dim, *context, *eps, *theta, *window, *experts, *experts_used;
+    const char *layers, *hidden, *heads, *kv_heads, *head_dim, *context, *eps, *theta, *window, *experts,
+        *experts_used;
 };
 static const struct keys gguf_keys = {"block_count",
                                       "embedding_length",
@@ -81,17 +76,10 @@ static const struct keys gguf_keys = {"block_count",
                                       "attention.sliding_window",
                                       "expert_count",
                                       "expert_used_count"};
-static const struct keys json_keys = {"num_hidden_layers",
-                                      "hidden_size",
-                                      "num_attention_heads",
-                                      "num_key_value_heads",
-                                      "head_dim",
-                                      "max_position_embeddings",
-                                      "rms_norm_eps",
-                                      "rope_theta",
-                                      "sliding_window",
-                                      "num_local_experts",
-                                      "num_experts_per_tok"};
+static const struct keys json_keys = {"num_hidden_layers",   "hidden_size",        "num_attention_heads",
+                                      "num_key_value_heads", "head_dim",           "max_position_embeddings",
+                                      "rms_norm_eps",        "rope_theta",         "sliding_window",
+                                      "num_local_experts",   "num_experts_per_tok"};
 
 static enum sg_status read_common(const struct source *from, const struct keys *keys, struct sg_config *config)
 {
@@ -157,7 +145,8 @@ static enum sg_status read_gptoss(const struct source *from, const struct keys *
         if (!config->windowed[layer] && (!type || strcmp(type, "full_attention") != 0))
             return sg_fail(from->err, SG_EUNSUPPORTED,
                            "model configuration: layer_types[%d]: got %s, expected sliding_attention or "
-                           "full_attention", layer, type ? type : "no string");
+                           "full_attention",
+                           layer, type ? type : "no string");
     }
     struct source scaling = *from;
     scaling.json = json_object_get(from->json, "rope_scaling");
@@ -178,8 +167,10 @@ static enum sg_status read_llama(const struct source *from, struct sg_config *co
     config->adjacent_pairs = !from->json;
     double rotated;
     if (!from->json && find_double(from, "rope.dimension_count", &rotated) && rotated != config->head_dim)
-        return sg_fail(from->err, SG_EUNSUPPORTED, "model configuration: llama.rope.dimension_count: got %g, expected "
-                       "the head dim %d", rotated, config->head_dim);
+        return sg_fail(from->err, SG_EUNSUPPORTED,
+                       "model configuration: llama.rope.dimension_count: got %g, expected "
+                       "the head dim %d",
+                       rotated, config->head_dim);
     if (from->json && json_is_object(json_object_get(from->json, "rope_scaling")))
         return sg_fail(from->err, SG_EUNSUPPORTED, "model configuration: rope_scaling in a llama config.json");
     return SG_OK;

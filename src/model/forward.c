@@ -24,8 +24,12 @@ static void *allocate(size_t count, size_t size, bool *failed)
 static struct sg_q8 allocate_q8(int rows, int columns, bool *failed)
 {
     size_t blocks = (size_t)rows * (size_t)(columns / SG_BLOCK + 1);
-    return (struct sg_q8){allocate(blocks, SG_BLOCK, failed), allocate(blocks, 4, failed), allocate(blocks, 4, failed),
-                          allocate(blocks, 4, failed), rows, columns / SG_BLOCK};
+    return (struct sg_q8){allocate(blocks, SG_BLOCK, failed),
+                          allocate(blocks, 4, failed),
+                          allocate(blocks, 4, failed),
+                          allocate(blocks, 4, failed),
+                          rows,
+                          columns / SG_BLOCK};
 }
 
 static void free_q8(struct sg_q8 *q8)
@@ -91,12 +95,14 @@ enum sg_status sg_scratch_create(const struct sg_model *model, int max_rows, int
     s->hidden_q8 = allocate_q8(max_rows, c->hidden, &failed);
     s->attention_q8 = allocate_q8(max_rows, (int)q, &failed);
     s->ffn_q8 = allocate_q8((int)slots, c->ffn, &failed);
-    s->scores = allocate((size_t)sg_pool_threads(model->pool) * (size_t)(c->n_heads / c->n_kv_heads) *
-                             (size_t)s->max_context, 4, &failed);
+    s->scores =
+        allocate((size_t)sg_pool_threads(model->pool) * (size_t)(c->n_heads / c->n_kv_heads) * (size_t)s->max_context,
+                 4, &failed);
     if (failed) {
         sg_scratch_destroy(s);
         *scratch_out = NULL;
-        return sg_fail(err, SG_ENOMEM, "out of memory for scratch of %d rows and %d positions", max_rows, max_context);
+        return sg_fail(err, SG_ENOMEM, "out of memory for scratch of %d rows and %d positions", max_rows,
+                       max_context);
     }
     set_frequencies(model, s);
     return SG_OK;
@@ -208,7 +214,7 @@ void sg_forward(const struct sg_model *model, struct sg_scratch *s, const struct
         return;
     sg_norm_rows(model, s, model->output_norm, n_wanted);
     struct sg_input input = sg_input_of(model, s->t, n_wanted, c->hidden, &s->hidden_q8);
-    struct sg_product product = {.matrix = &model->output, .n_rows = n_wanted, .out = batch->logits,
-                                 .out_stride = (size_t)c->vocabulary};
+    struct sg_product product = {
+        .matrix = &model->output, .n_rows = n_wanted, .out = batch->logits, .out_stride = (size_t)c->vocabulary};
     sg_multiply(model, &input, &product, 1);
 }

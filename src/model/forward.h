@@ -7,20 +7,20 @@
 /* All for max_rows rows; a slot is one expert's work for one row (without experts: one slot a row). */
 struct sg_scratch {
     int max_rows, max_context;
-    float *x;                    /* [rows, hidden] residual stream */
-    float *t;                    /* [rows, hidden] normed input, then a block's output */
-    float *q, *attention;        /* [rows, n_heads, head_dim] */
-    float *k, *v;                /* [rows, n_kv_heads, head_dim] */
-    float *cos, *sin;            /* [rows, head_dim / 2] */
-    float *router;               /* [rows, n_experts] */
-    float *gate, *up;            /* [slots, ffn] */
-    float *y;                    /* [slots, hidden] */
-    int32_t *slot_row;           /* [slots] row of each slot, slots in order of expert */
-    int32_t *row_slot;           /* [rows, n_experts_used] where a row's choices went, best first */
-    float *row_weight;           /* [rows, n_experts_used] */
-    int32_t *row_expert;         /* [rows, n_experts_used] */
+    float *x;             /* [rows, hidden] residual stream */
+    float *t;             /* [rows, hidden] normed input, then a block's output */
+    float *q, *attention; /* [rows, n_heads, head_dim] */
+    float *k, *v;         /* [rows, n_kv_heads, head_dim] */
+    float *cos, *sin;     /* [rows, head_dim / 2] */
+    float *router;        /* [rows, n_experts] */
+    float *gate, *up;     /* [slots, ffn] */
+    float *y;             /* [slots, hidden] */
+    int32_t *slot_row;    /* [slots] row of each slot, slots in order of expert */
+    int32_t *row_slot;    /* [rows, n_experts_used] where a row's choices went, best first */
+    float *row_weight;    /* [rows, n_experts_used] */
+    int32_t *row_expert;  /* [rows, n_experts_used] */
     struct sg_q8 hidden_q8, attention_q8, ffn_q8;
-    float *scores;               /* [threads][n_heads / n_kv_heads][max_context] */
+    float *scores;                 /* [threads][n_heads / n_kv_heads][max_context] */
     double inverse_frequency[512]; /* [head_dim / 2] */
     double concentration;
 };

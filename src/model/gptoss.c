@@ -89,7 +89,8 @@ void sg_gptoss_experts(const struct sg_model *model, struct sg_scratch *s, int l
     struct sg_product products[2 * SG_MAX_EXPERTS];
 
     struct sg_input input = sg_input_of(model, s->t, n, c->hidden, &s->hidden_q8);
-    products[0] = (struct sg_product){&layer->router, 0, layer->router_bias, NULL, n, s->router, (size_t)c->n_experts};
+    products[0] =
+        (struct sg_product){&layer->router, 0, layer->router_bias, NULL, n, s->router, (size_t)c->n_experts};
     sg_multiply(model, &input, products, 1);
     sg_pool_run(model->pool, choose, &routing, n);
     group_by_expert(c, s, n, first_slot);
@@ -99,10 +100,10 @@ void sg_gptoss_experts(const struct sg_model *model, struct sg_scratch *s, int l
         if (!count)
             continue;
         const int32_t *rows = s->slot_row + first;
-        products[n_products++] = (struct sg_product){&layer->gate, e, layer->gate_bias + (size_t)e * ffn, rows, count,
-                                                     s->gate + (size_t)first * ffn, ffn};
-        products[n_products++] = (struct sg_product){&layer->up, e, layer->up_bias + (size_t)e * ffn, rows, count,
-                                                     s->up + (size_t)first * ffn, ffn};
+        products[n_products++] = (struct sg_product){
+            &layer->gate, e, layer->gate_bias + (size_t)e * ffn, rows, count, s->gate + (size_t)first * ffn, ffn};
+        products[n_products++] = (struct sg_product){
+            &layer->up, e, layer->up_bias + (size_t)e * ffn, rows, count, s->up + (size_t)first * ffn, ffn};
     }
     sg_multiply(model, &input, products, n_products);
     sg_pool_run(model->pool, activate_slot, &routing, n_slots);
@@ -114,8 +115,9 @@ void sg_gptoss_experts(const struct sg_model *model, struct sg_scratch *s, int l
     for (int e = 0; e < c->n_experts; e++) {
         int first = first_slot[e], count = first_slot[e + 1] - first;
         if (count)
-            products[n_products++] = (struct sg_product){&layer->down, e, layer->down_bias + (size_t)e * hidden,
-                                                         slots + first, count, s->y + (size_t)first * hidden, hidden};
+            products[n_products++] = (struct sg_product){&layer->down,  e,     layer->down_bias + (size_t)e * hidden,
+                                                         slots + first, count, s->y + (size_t)first * hidden,
+                                                         hidden};
     }
     input = sg_input_of(model, s->gate, n_slots, c->ffn, &s->ffn_q8);
     sg_multiply(model, &input, products, n_products);

@@ -7,13 +7,13 @@
 
 void sg_kv_pool_init(struct sg_kv_pool *pool, int n_full, int n_windowed, int n_kv_heads, int head_dim, int window)
 {
-    *pool = (struct sg_kv_pool){.n_layers = {n_full, n_windowed}, .n_kv_heads = n_kv_heads, .head_dim = head_dim,
-                                .window = window};
+    *pool = (struct sg_kv_pool){
+        .n_layers = {n_full, n_windowed}, .n_kv_heads = n_kv_heads, .head_dim = head_dim, .window = window};
 }
 
 void sg_kv_pool_deinit(struct sg_kv_pool *pool)
 {
-    for (int class = 0; class < SG_KV_CLASSES; class++)
+    for (int class = 0; class < SG_KV_CLASSES; class ++)
         while (pool->free[class]) {
             struct sg_kv_block *block = pool->free[class];
             pool->free[class] = block->next_free;
@@ -56,7 +56,7 @@ static void drop(struct sg_kv_pool *pool, int class, struct sg_kv_block **slot)
 enum sg_status sg_kv_init(struct sg_kv *kv, struct sg_kv_pool *pool, int max_positions, struct sg_error *err)
 {
     *kv = (struct sg_kv){.pool = pool, .capacity = (max_positions + POSITIONS - 1) / POSITIONS};
-    for (int class = 0; class < SG_KV_CLASSES; class++) {
+    for (int class = 0; class < SG_KV_CLASSES; class ++) {
         kv->blocks[class] = calloc((size_t)kv->capacity, sizeof *kv->blocks[class]);
         if (!kv->blocks[class]) {
             sg_kv_deinit(kv);
@@ -68,7 +68,7 @@ enum sg_status sg_kv_init(struct sg_kv *kv, struct sg_kv_pool *pool, int max_pos
 
 void sg_kv_deinit(struct sg_kv *kv)
 {
-    for (int class = 0; class < SG_KV_CLASSES; class++) {
+    for (int class = 0; class < SG_KV_CLASSES; class ++) {
         for (int b = 0; kv->blocks[class] && b < kv->capacity; b++)
             drop(kv->pool, class, &kv->blocks[class][b]);
         free(kv->blocks[class]);
@@ -91,7 +91,7 @@ enum sg_status sg_kv_reserve(struct sg_kv *kv, int n, struct sg_error *err)
     if (last > kv->capacity)
         return sg_fail(err, SG_ELIMIT, "context: got %d positions, expected at most %d", end,
                        kv->capacity * POSITIONS);
-    for (int class = 0; class < SG_KV_CLASSES; class++) {
+    for (int class = 0; class < SG_KV_CLASSES; class ++) {
         if (!kv->pool->n_layers[class])
             continue;
         for (int b = kv->n_positions / POSITIONS; b < last; b++) {
@@ -101,8 +101,8 @@ enum sg_status sg_kv_reserve(struct sg_kv *kv, int n, struct sg_error *err)
             else if (own->n_users > 1) /* rewound into a shared block, which others still read */
                 own = copy(kv->pool, class, own);
             if (!own)
-                return sg_fail(err, SG_ENOMEM, "out of memory for the KV block of positions %d to %d",
-                               b * POSITIONS, (b + 1) * POSITIONS - 1);
+                return sg_fail(err, SG_ENOMEM, "out of memory for the KV block of positions %d to %d", b * POSITIONS,
+                               (b + 1) * POSITIONS - 1);
             if (own != *slot)
                 drop(kv->pool, class, slot);
             *slot = own;
@@ -127,7 +127,7 @@ enum sg_status sg_kv_rewind(struct sg_kv *kv, int n, struct sg_error *err)
         (kv->pool->n_layers[SG_KV_WINDOWED] && n > 0 && !kv->blocks[SG_KV_WINDOWED][needed]))
         return sg_fail(err, SG_EINVALID, "rewind: got position %d, of %d filled; the window's blocks are gone", n,
                        kv->n_positions);
-    for (int class = 0; class < SG_KV_CLASSES; class++)
+    for (int class = 0; class < SG_KV_CLASSES; class ++)
         for (int b = (n + POSITIONS - 1) / POSITIONS; b < kv->capacity; b++)
             drop(kv->pool, class, &kv->blocks[class][b]);
     kv->n_positions = n;
@@ -140,7 +140,7 @@ enum sg_status sg_kv_fork(struct sg_kv *kv, const struct sg_kv *from, struct sg_
     if (used > kv->capacity)
         return sg_fail(err, SG_ELIMIT, "context: a shared prefix of %d positions, expected at most %d", n,
                        kv->capacity * POSITIONS);
-    for (int class = 0; class < SG_KV_CLASSES; class++)
+    for (int class = 0; class < SG_KV_CLASSES; class ++)
         for (int b = 0; b < used; b++) {
             struct sg_kv_block *block = from->blocks[class][b];
             if (!block)

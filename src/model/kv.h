@@ -32,9 +32,9 @@ struct sg_kv_pool {
 
 struct sg_kv {
     struct sg_kv_pool *pool;
-    int n_positions;                              /* filled */
-    int capacity;                                 /* blocks in each table */
-    struct sg_kv_block **blocks[SG_KV_CLASSES];   /* by position / 32; NULL where given back or not yet there */
+    int n_positions;                            /* filled */
+    int capacity;                               /* blocks in each table */
+    struct sg_kv_block **blocks[SG_KV_CLASSES]; /* by position / 32; NULL where given back or not yet there */
 };
 
 void sg_kv_pool_init(struct sg_kv_pool *pool, int n_full, int n_windowed, int n_kv_heads, int head_dim, int window);

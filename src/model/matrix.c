@@ -158,7 +158,8 @@ static void quantize_row(void *context, int row, int thread)
 {
     (void)thread;
     struct quantization *work = context;
-    work->model->kernels->quantize(work->input->x + (size_t)row * (size_t)work->input->columns, &work->input->q8, row);
+    work->model->kernels->quantize(work->input->x + (size_t)row * (size_t)work->input->columns, &work->input->q8,
+                                   row);
 }
 
 void sg_input_quantize(const struct sg_model *model, struct sg_input *input)
@@ -202,9 +203,10 @@ static void multiply_panel(const struct multiplication *work, const struct sg_pr
                          product->out_stride);
         }
     } else {
-        const uint8_t *data = matrix->panels ? matrix->panels + ((size_t)product->expert * (size_t)n_panels(matrix) +
-                                                                 (size_t)panel) * matrix->panel_bytes
-                                             : scratch;
+        const uint8_t *data =
+            matrix->panels ? matrix->panels + ((size_t)product->expert * (size_t)n_panels(matrix) + (size_t)panel) *
+                                                  matrix->panel_bytes
+                           : scratch;
         if (!matrix->panels)
             pack_panel(matrix, product->expert, panel, (float *)(scratch + matrix->panel_bytes), scratch);
         void (*kernel)(const uint8_t *, const struct sg_q8 *, const int32_t *, int, float *, size_t) =
@@ -249,8 +251,7 @@ void sg_multiply(const struct sg_model *model, const struct sg_input *input, con
     int first_item[2 * SG_MAX_EXPERTS + 1];
     first_item[0] = 0;
     for (int i = 0; i < n_products; i++)
-        first_item[i + 1] =
-            first_item[i] + (n_panels(products[i].matrix) + PANELS_PER_ITEM - 1) / PANELS_PER_ITEM;
+        first_item[i + 1] = first_item[i] + (n_panels(products[i].matrix) + PANELS_PER_ITEM - 1) / PANELS_PER_ITEM;
     struct multiplication work = {model, input, products, n_products, first_item};
     sg_pool_run(model->pool, multiply_item, &work, first_item[n_products]);
 }

@@ -51,7 +51,8 @@ static char *name_of(const struct sg_weights *weights, const char *path)
 
 /* Every matrix once; a tied output matrix shares its tensor with the embedding but is packed on its own. */
 static enum sg_status for_each_matrix(struct sg_model *model,
-                                      enum sg_status (*visit)(struct sg_model *, struct sg_matrix *, struct sg_error *),
+                                      enum sg_status (*visit)(struct sg_model *, struct sg_matrix *,
+                                                              struct sg_error *),
                                       struct sg_error *err)
 {
     enum sg_status status = model->output.tensor ? visit(model, &model->output, err) : SG_OK;

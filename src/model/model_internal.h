@@ -8,6 +8,14 @@
 #include "safeguard/model.h"
 #include "text/tokenizer.h"
 
+/* Return at the first call that fails; for functions that hold nothing yet. */
+#define TRY(call)                                                                                                    \
+    do {                                                                                                             \
+        enum sg_status try_status = (call);                                                                          \
+        if (try_status != SG_OK)                                                                                     \
+            return try_status;                                                                                       \
+    } while (0)
+
 enum sg_architecture { SG_GPTOSS, SG_LLAMA };
 
 #define SG_MAX_LAYERS 256
@@ -18,15 +26,15 @@ struct sg_config {
     enum sg_architecture architecture;
     int n_layers, hidden, vocabulary, context;
     int n_heads, n_kv_heads, head_dim;
-    int ffn;                         /* of one expert, or of the whole layer without experts */
-    int n_experts, n_experts_used;   /* 0 without experts */
-    int window;                      /* positions that a windowed layer sees, 0: all layers are full */
+    int ffn;                       /* of one expert, or of the whole layer without experts */
+    int n_experts, n_experts_used; /* 0 without experts */
+    int window;                    /* positions that a windowed layer sees, 0: all layers are full */
     float norm_eps, swiglu_limit;
     double rope_theta;
-    double yarn_factor;              /* 1: none */
+    double yarn_factor; /* 1: none */
     double yarn_original_context, yarn_beta_fast, yarn_beta_slow;
     bool windowed[SG_MAX_LAYERS];
-    bool adjacent_pairs;             /* llama GGUF files: rows of Q and K are permuted for pairs (2i, 2i + 1) */
+    bool adjacent_pairs; /* llama GGUF files: rows of Q and K are permuted for pairs (2i, 2i + 1) */
 };
 
 /* From GGUF metadata or config.json; SG_EUNSUPPORTED names the architecture or feature, SG_EFORMAT the key, what
@@ -46,7 +54,7 @@ struct sg_matrix {
     const struct sg_tensor *tensor;
     int rows, columns, n_experts;
     int64_t expert_stride, first, step;
-    int permuted; /* head dim, 0: not permuted */
+    int permuted;                                                  /* head dim, 0: not permuted */
     enum sg_form { SG_FORM_ROWS, SG_FORM_Q8, SG_FORM_MXFP4 } form; /* which kernel: f32 activations, or int8 panels */
     uint8_t *panels; /* [n_experts][panels][panel_bytes], NULL: packed one by one as they are used (--no-repack) */
     size_t panel_bytes;
@@ -56,7 +64,7 @@ struct sg_matrix {
 struct sg_product {
     const struct sg_matrix *matrix;
     int expert;
-    const float *bias; /* [rows] or NULL */
+    const float *bias;   /* [rows] or NULL */
     const int32_t *rows; /* rows of the input, NULL: 0 … n_rows - 1 */
     int n_rows;
     float *out;
@@ -77,7 +85,7 @@ struct sg_layer {
     const float *sinks;                             /* [n_heads], NULL without */
     struct sg_matrix router;
     const float *router_bias;
-    struct sg_matrix gate, up, down; /* with experts: one per expert */
+    struct sg_matrix gate, up, down;              /* with experts: one per expert */
     const float *gate_bias, *up_bias, *down_bias; /* [n_experts, rows], NULL without */
 };
 
@@ -104,7 +112,8 @@ struct sg_model {
 SG_MUST_CHECK enum sg_status sg_model_bind(struct sg_model *model, struct sg_error *err);
 
 /* Decide the matrix's kernel and, when the options say so, pack its panels and give the file's pages back. */
-SG_MUST_CHECK enum sg_status sg_matrix_prepare(struct sg_model *model, struct sg_matrix *matrix, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_matrix_prepare(struct sg_model *model, struct sg_matrix *matrix,
+                                               struct sg_error *err);
 void sg_matrix_release(struct sg_matrix *matrix);
 
 /* Make the int8 form of an input's rows (in parallel), if any matrix of the model uses it. */

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#define MAX_SPACE 8          /* bytes of white space in one place of a JSON answer: pretty-printing passes */
-#define MAX_ID_CHARS 80      /* a rule id with a title behind it */
+#define MAX_SPACE 8     /* bytes of white space in one place of a JSON answer: pretty-printing passes */
+#define MAX_ID_CHARS 80 /* a rule id with a title behind it */
 #define MAX_IDS 16
 #define MAX_RATIONALE_CHARS 1200
 

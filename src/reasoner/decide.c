@@ -18,8 +18,8 @@ static bool is_line_end(struct sg_slice bytes)
     return line_break;
 }
 
-enum sg_status sg_vocabulary_init(struct sg_vocabulary *vocabulary, const struct sg_tokenizer *tokenizer, int n_logits,
-                                  const int32_t *end_ids, size_t n_end_ids, struct sg_error *err)
+enum sg_status sg_vocabulary_init(struct sg_vocabulary *vocabulary, const struct sg_tokenizer *tokenizer,
+                                  int n_logits, const int32_t *end_ids, size_t n_end_ids, struct sg_error *err)
 {
     *vocabulary = (struct sg_vocabulary){.tokenizer = tokenizer, .n = n_logits};
     vocabulary->trie = sg_vocab_trie_create(tokenizer);
@@ -85,8 +85,13 @@ enum sg_status sg_decider_create(const struct sg_vocabulary *vocabulary, const s
     struct sg_decider *d = *decider_out = calloc(1, sizeof *d);
     if (!d)
         return sg_fail(err, SG_ENOMEM, "out of memory for a decision");
-    *d = (struct sg_decider){.vocabulary = vocabulary, .answers = answers, .sampling = *sampling, .guided = guided, .start = -1,
-                              .p_violation = NAN, .label_mass = NAN};
+    *d = (struct sg_decider){.vocabulary = vocabulary,
+                             .answers = answers,
+                             .sampling = *sampling,
+                             .guided = guided,
+                             .start = -1,
+                             .p_violation = NAN,
+                             .label_mass = NAN};
     size_t n_keys = 0;
     bool good;
     if (answers->grammar) {
@@ -322,7 +327,7 @@ static enum sg_status json_step(struct sg_decider *d, const float *logits, doubl
 }
 
 enum sg_status sg_decider_step(struct sg_decider *d, const float *logits, int position, struct sg_step *step_out,
-                                struct sg_error *err)
+                               struct sg_error *err)
 {
     double log_total = sg_log_sum_exp(logits, d->vocabulary->n);
     if (!isfinite(log_total))

@@ -19,7 +19,7 @@ struct sg_vocabulary {
     const struct sg_tokenizer *tokenizer;
     int n; /* logits */
     struct sg_vocab_trie *trie;
-    uint64_t *ends; /* bits: special tokens that end a message, and white space with a line break */
+    uint64_t *ends;         /* bits: special tokens that end a message, and white space with a line break */
     struct sg_tokens fence; /* "```json\n": how most answers begin when nothing constrains them */
 };
 SG_MUST_CHECK enum sg_status sg_vocabulary_init(struct sg_vocabulary *vocabulary,
@@ -39,7 +39,7 @@ void sg_decider_destroy(struct sg_decider *decision);
 /* An engine step: logits behind the header at first, then behind what the last step appended. step_out->end once the
  * decision is made. */
 SG_MUST_CHECK enum sg_status sg_decider_step(struct sg_decider *decision, const float *logits, int position,
-                                              struct sg_step *step_out, struct sg_error *err);
+                                             struct sg_step *step_out, struct sg_error *err);
 
 /* After the end, or at any time before: the answer's text so far, and the numbers (NaN until known). */
 struct sg_slice sg_decider_text(const struct sg_decider *decision);

@@ -175,8 +175,10 @@ static enum sg_status fill_verdict(struct session *s, struct sg_verdict *verdict
     if (verdict->decision == SG_UNDECIDED || verdict->label_mass >= SG_LABEL_MASS_MIN)
         return SG_OK;
     char text[160];
-    snprintf(text, sizeof text, "label mass: the model gave %.3g of its probability to all permitted answers together, "
-             "below %.2g", verdict->label_mass, SG_LABEL_MASS_MIN);
+    snprintf(text, sizeof text,
+             "label mass: the model gave %.3g of its probability to all permitted answers together, "
+             "below %.2g",
+             verdict->label_mass, SG_LABEL_MASS_MIN);
     verdict->decision = SG_UNDECIDED;
     verdict->needs_review = false;
     return set_text(&verdict->reason, text, err);
@@ -187,17 +189,22 @@ static enum sg_status run_session(struct session *s, const struct sg_tokens *pro
                                   struct sg_verdict *verdict, struct sg_error *err)
 {
     struct native *native = s->native;
-    enum sg_status status =
-        sg_thought_create(&native->format, s->answers->policy, native->vocabulary.n, &s->sampling, s->options->reasoning_budget,
-                          on_reasoning, s, &s->thought, err);
+    enum sg_status status = sg_thought_create(&native->format, s->answers->policy, native->vocabulary.n, &s->sampling,
+                                              s->options->reasoning_budget, on_reasoning, s, &s->thought, err);
     if (status == SG_OK)
         status = sg_decider_create(&native->vocabulary, s->answers, &s->sampling, !native->format.harmony_format,
                                    &s->decider, err);
     if (status == SG_OK) {
         sg_thought_script(s->thought, native->script, native->n_script);
-        struct sg_request request = {.tokens = prompt->ids, .n_tokens = (int)prompt->n, .n_shared = (int)n_shared,
-                                     .deadline_ms = s->options->deadline_ms, .cancel = &native->cancel, .context = s,
-                                     .progress = on_progress, .step = on_step, .end = on_end};
+        struct sg_request request = {.tokens = prompt->ids,
+                                     .n_tokens = (int)prompt->n,
+                                     .n_shared = (int)n_shared,
+                                     .deadline_ms = s->options->deadline_ms,
+                                     .cancel = &native->cancel,
+                                     .context = s,
+                                     .progress = on_progress,
+                                     .step = on_step,
+                                     .end = on_end};
         status = sg_engine_submit(native->engine, &request, err);
     }
     if (status == SG_OK) {
@@ -220,9 +227,12 @@ static enum sg_status judge_window(struct native *native, const struct sg_answer
     struct sg_tokens prompt = {0};
     sg_tokens_append(&prompt, prefix->ids, prefix->n);
     sg_prompt_content(&native->format, text, &prompt);
-    struct session s = {.native = native, .answers = answers, .options = options,
+    struct session s = {.native = native,
+                        .answers = answers,
+                        .options = options,
                         .sampling = {options->temperature, options->top_p, options->seed},
-                        .stream = stream, .stream_context = stream_context};
+                        .stream = stream,
+                        .stream_context = stream_context};
     pthread_mutex_init(&s.mutex, NULL);
     pthread_cond_init(&s.changed, NULL);
     enum sg_status status = sg_tokens_status(&prompt, err);
@@ -244,7 +254,8 @@ static int answer_room(const struct native *native, const struct sg_check_option
     return wanted < room ? wanted : room;
 }
 
-static size_t count_tokens(const struct native *native, struct sg_slice text, struct sg_error *err, enum sg_status *status)
+static size_t count_tokens(const struct native *native, struct sg_slice text, struct sg_error *err,
+                           enum sg_status *status)
 {
     struct sg_tokens tokens = {0};
     sg_tokenize(native->model->tokenizer, text, &tokens);
@@ -307,7 +318,8 @@ static void merge(struct sg_verdict *verdict, struct sg_verdict *window)
     double prefill = verdict->prefill_ms + window->prefill_ms, decode = verdict->decode_ms + window->decode_ms;
     bool first = verdict->n_windows == 1;
     double p = first || isnan(verdict->p_violation) || window->p_violation > verdict->p_violation
-                   ? window->p_violation : verdict->p_violation;
+                   ? window->p_violation
+                   : verdict->p_violation;
     if (first || rank(window) > rank(verdict)) {
         struct sg_verdict better = *verdict;
         *verdict = *window;
@@ -384,9 +396,9 @@ static enum sg_status wait_for_hash(struct native *native, struct sg_error *err)
     return native->hash_status;
 }
 
-static enum sg_status describe(struct native *native, const struct sg_policy *policy, const struct sg_content *content,
-                               const struct sg_check_options *options, const char *effort, struct sg_verdict *verdict,
-                               struct sg_error *err)
+static enum sg_status describe(struct native *native, const struct sg_policy *policy,
+                               const struct sg_content *content, const struct sg_check_options *options,
+                               const char *effort, struct sg_verdict *verdict, struct sg_error *err)
 {
     enum sg_status status = wait_for_hash(native, err);
     const struct {
@@ -442,7 +454,9 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
     struct native *native = (struct native *)reasoner;
     struct timespec start, end;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    const char *effort = given->effort ? given->effort : sg_policy_effort(policy) ? sg_policy_effort(policy) : "medium";
+    const char *effort = given->effort              ? given->effort
+                         : sg_policy_effort(policy) ? sg_policy_effort(policy)
+                                                    : "medium";
     struct sg_check_options options = *given;
     if (!options.reasoning_budget)
         options.reasoning_budget = default_budget(native, effort);
@@ -461,8 +475,10 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
     size_t used = prefix.n + around + (size_t)answer_room(native, &options);
     status = sg_tokens_status(&prefix, err);
     if (status == SG_OK && used + MIN_WINDOW_TOKENS > context)
-        status = sg_fail(err, SG_ELIMIT, "policy %s: got %zu tokens, with room for content and answer %zu, expected at "
-                         "most the context of %zu", sg_policy_id(policy), prefix.n, used + MIN_WINDOW_TOKENS, context);
+        status = sg_fail(err, SG_ELIMIT,
+                         "policy %s: got %zu tokens, with room for content and answer %zu, expected at "
+                         "most the context of %zu",
+                         sg_policy_id(policy), prefix.n, used + MIN_WINDOW_TOKENS, context);
     size_t n_content = status == SG_OK ? count_tokens(native, text, err, &status) : 0;
     if (status == SG_OK && used + n_content <= context)
         status = judge_window(native, &answers, &options, &prefix, text, stream, stream_context, verdict, err);
@@ -515,7 +531,8 @@ enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg
 {
     *reasoner_out = NULL;
     if (!model->tokenizer)
-        return sg_fail(err, SG_ENOTFOUND, "%s: the model brings no tokenizer, so it cannot read a policy", model->path);
+        return sg_fail(err, SG_ENOTFOUND, "%s: the model brings no tokenizer, so it cannot read a policy",
+                       model->path);
     struct native *native = calloc(1, sizeof *native);
     if (!native)
         return sg_fail(err, SG_ENOMEM, "out of memory for a reasoner");
@@ -532,7 +549,8 @@ enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg
             ends[1] = harmony->end;
             ends[n_ends++] = harmony->return_;
         }
-        status = sg_vocabulary_init(&native->vocabulary, model->tokenizer, model->config.vocabulary, ends, n_ends, err);
+        status =
+            sg_vocabulary_init(&native->vocabulary, model->tokenizer, model->config.vocabulary, ends, n_ends, err);
     }
     if (status == SG_OK)
         status = sg_engine_create(model, context, &native->engine, err);

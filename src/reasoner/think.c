@@ -18,12 +18,12 @@ struct sg_thought {
     size_t n_script;
 
     struct sg_harmony_parser *parser; /* NULL for ChatML */
-    size_t n_messages;     /* of the parser whose text is part of `text` in full */
-    size_t message_taken;  /* bytes of the open message that are */
-    int header_tokens;     /* since the last message ended */
-    int header_start;      /* position of the first of them */
-    struct sg_buffer text; /* the reasoning */
-    size_t told;           /* bytes of it that on_text got */
+    size_t n_messages;                /* of the parser whose text is part of `text` in full */
+    size_t message_taken;             /* bytes of the open message that are */
+    int header_tokens;                /* since the last message ended */
+    int header_start;                 /* position of the first of them */
+    struct sg_buffer text;            /* the reasoning */
+    size_t told;                      /* bytes of it that on_text got */
     int n_tokens;
     bool forced;
     int32_t token;
@@ -32,8 +32,8 @@ struct sg_thought {
 
 enum sg_status sg_thought_create(const struct sg_format *format, const struct sg_policy *policy, int n_logits,
                                  const struct sg_sampling *sampling, int budget,
-                                 void (*on_text)(void *context, const char *text, size_t len),
-                                 void *context, struct sg_thought **thought_out, struct sg_error *err)
+                                 void (*on_text)(void *context, const char *text, size_t len), void *context,
+                                 struct sg_thought **thought_out, struct sg_error *err)
 {
     struct sg_thought *t = *thought_out = calloc(1, sizeof *t);
     if (t && format->harmony_format)
@@ -201,7 +201,7 @@ static enum sg_status chatml_step(struct sg_thought *t, struct sg_step *step_out
     if (line_begins_answer(&t->text)) {
         cut_answer(t);
         force(t, SG_IN_MESSAGE, step_out, decide_out); /* the same turn for all, so that answers compare */
-        t->forced = false; /* it came to an answer by itself */
+        t->forced = false;                             /* it came to an answer by itself */
         return sg_tokens_status(&t->forced_tokens, err);
     }
     tell(t, false);
@@ -228,8 +228,8 @@ enum sg_status sg_thought_step(struct sg_thought *t, const float *logits, int po
     t->n_tokens++;
     step_out->tokens = &t->token;
     step_out->n_tokens = 1;
-    status = t->parser ? harmony_step(t, position, step_out, decide_out, err)
-                       : chatml_step(t, step_out, decide_out, err);
+    status =
+        t->parser ? harmony_step(t, position, step_out, decide_out, err) : chatml_step(t, step_out, decide_out, err);
     return status == SG_OK ? sg_buffer_status(&t->text, err) : status;
 }
 

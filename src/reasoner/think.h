@@ -2,8 +2,8 @@
  *
  * harmony: messages of any channel but final are reasoning; the header of a final message begins the decision.
  * ChatML: text is reasoning until a line begins with "Answer:".
- * The decision is asked for (forced) when the model ends or calls a tool without one, and when the reasoning budget is
- * used up: then at the next end of a sentence, at the latest SG_BUDGET_GRACE tokens on. */
+ * The decision is asked for (forced) when the model ends or calls a tool without one, and when the reasoning budget
+ * is used up: then at the next end of a sentence, at the latest SG_BUDGET_GRACE tokens on. */
 #ifndef SG_REASONER_THINK_H
 #define SG_REASONER_THINK_H
 

@@ -49,9 +49,9 @@ void sg_harmony_render_conversation(const struct sg_harmony *harmony, const stru
 /* Named maxima. A header beyond its own is an error in strict mode; in lenient mode its text becomes content. The
  * others are SG_ELIMIT in both. */
 enum {
-    SG_HARMONY_MAX_HEADER = 1024,    /* bytes of one header */
-    SG_HARMONY_MAX_MESSAGES = 4096,  /* of one parser */
-    SG_HARMONY_MAX_TEXT = 64 << 20   /* bytes of content of one parser */
+    SG_HARMONY_MAX_HEADER = 1024,   /* bytes of one header */
+    SG_HARMONY_MAX_MESSAGES = 4096, /* of one parser */
+    SG_HARMONY_MAX_TEXT = 64 << 20  /* bytes of content of one parser */
 };
 
 /* What the parser saw with the last token. END, RETURN and CALL always come with a message, the last one; a

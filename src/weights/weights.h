@@ -16,22 +16,22 @@
  * MXFP4_ST: 16 bytes of codes in safetensors nibble order (byte i: element 2i low, 2i+1 high); its scale
  * bytes are a tensor of their own (sg_tensor.scales). MXFP4_T4 is Ollama's early type 4: scale byte, then 16
  * bytes in safetensors nibble order. */
-#define SG_DTYPE_LIST(X)                                                                                              \
-    X(SG_F32, "F32", 1, 4)                                                                                            \
-    X(SG_F16, "F16", 1, 2)                                                                                            \
-    X(SG_BF16, "BF16", 1, 2)                                                                                          \
-    X(SG_Q8_0, "Q8_0", 32, 34)                                                                                        \
-    X(SG_MXFP4, "MXFP4", 32, 17)                                                                                      \
-    X(SG_MXFP4_T4, "MXFP4 (type 4)", 32, 17)                                                                          \
-    X(SG_MXFP4_ST, "MXFP4 (safetensors)", 32, 16)                                                                     \
-    X(SG_Q4_0, "Q4_0", 32, 18)                                                                                        \
-    X(SG_Q4_1, "Q4_1", 32, 20)                                                                                        \
-    X(SG_Q5_0, "Q5_0", 32, 22)                                                                                        \
-    X(SG_Q5_1, "Q5_1", 32, 24)                                                                                        \
-    X(SG_IQ4_NL, "IQ4_NL", 32, 18)                                                                                    \
-    X(SG_Q4_K, "Q4_K", 256, 144)                                                                                      \
-    X(SG_Q5_K, "Q5_K", 256, 176)                                                                                      \
-    X(SG_Q6_K, "Q6_K", 256, 210)                                                                                      \
+#define SG_DTYPE_LIST(X)                                                                                             \
+    X(SG_F32, "F32", 1, 4)                                                                                           \
+    X(SG_F16, "F16", 1, 2)                                                                                           \
+    X(SG_BF16, "BF16", 1, 2)                                                                                         \
+    X(SG_Q8_0, "Q8_0", 32, 34)                                                                                       \
+    X(SG_MXFP4, "MXFP4", 32, 17)                                                                                     \
+    X(SG_MXFP4_T4, "MXFP4 (type 4)", 32, 17)                                                                         \
+    X(SG_MXFP4_ST, "MXFP4 (safetensors)", 32, 16)                                                                    \
+    X(SG_Q4_0, "Q4_0", 32, 18)                                                                                       \
+    X(SG_Q4_1, "Q4_1", 32, 20)                                                                                       \
+    X(SG_Q5_0, "Q5_0", 32, 22)                                                                                       \
+    X(SG_Q5_1, "Q5_1", 32, 24)                                                                                       \
+    X(SG_IQ4_NL, "IQ4_NL", 32, 18)                                                                                   \
+    X(SG_Q4_K, "Q4_K", 256, 144)                                                                                     \
+    X(SG_Q5_K, "Q5_K", 256, 176)                                                                                     \
+    X(SG_Q6_K, "Q6_K", 256, 210)                                                                                     \
     X(SG_U8, "U8", 1, 1)
 
 enum sg_dtype {

@@ -2,8 +2,8 @@
  * does what the content tells it to. Linked into safeguard_double only; never shipped.
  *   BAD: violates · REVIEW: needs review · UNSURE: undecided · ESCAPE: reasoning full of terminal escapes
  *   SLOW: 10 s unless cancelled · PAUSE: 50 ms · FAIL: an error of this content · FATAL: an error of every content */
-#include "cli/verbs.h"
 #include "base/hash_cache.h"
+#include "cli/verbs.h"
 #include "safeguard/reasoner.h"
 
 #include <math.h>

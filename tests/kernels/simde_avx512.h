@@ -18,17 +18,17 @@
 float sg_f16_to_f32(uint16_t half);
 
 /* TO result of LANES values of type IN, each turned by EXPRESSION of x. */
-#define LANE_BY_LANE(name, argument, in, out, result, store, load, expression)                                        \
-    static inline result name(argument a)                                                                             \
-    {                                                                                                                 \
-        in from[16];                                                                                                  \
-        out to[16];                                                                                                   \
-        store(from, a);                                                                                               \
-        for (int i = 0; i < 16; i++) {                                                                                \
-            in x = from[i];                                                                                           \
-            to[i] = (out)(expression);                                                                                \
-        }                                                                                                             \
-        return load(to);                                                                                              \
+#define LANE_BY_LANE(name, argument, in, out, result, store, load, expression)                                       \
+    static inline result name(argument a)                                                                            \
+    {                                                                                                                \
+        in from[16];                                                                                                 \
+        out to[16];                                                                                                  \
+        store(from, a);                                                                                              \
+        for (int i = 0; i < 16; i++) {                                                                               \
+            in x = from[i];                                                                                          \
+            to[i] = (out)(expression);                                                                               \
+        }                                                                                                            \
+        return load(to);                                                                                             \
     }
 
 LANE_BY_LANE(emulated_cvtps_epi32, simde__m512, float, int32_t, simde__m512i, simde_mm512_storeu_ps,
@@ -44,7 +44,10 @@ LANE_BY_LANE(emulated_cvtepu16_epi32, simde__m256i, uint16_t, int32_t, simde__m5
 LANE_BY_LANE(emulated_cvtph_ps, simde__m256i, uint16_t, float, simde__m512, simde_mm256_storeu_si256,
              simde_mm512_loadu_ps, sg_f16_to_f32(x))
 LANE_BY_LANE(emulated_cvtsepi32_epi8, simde__m512i, int32_t, int8_t, simde__m128i, simde_mm512_storeu_si512,
-             simde_mm_loadu_si128, x > 127 ? 127 : x < -128 ? -128 : x)
+             simde_mm_loadu_si128,
+             x > 127    ? 127
+             : x < -128 ? -128
+                        : x)
 
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvtepi32_ps

@@ -94,8 +94,8 @@ static void check_panels(const struct sg_kernels *scalar, const struct sg_kernel
         struct sg_q8 q8[2];
         for (int side = 0; side < 2; side++) {
             size_t count = (size_t)n_blocks * (size_t)n_rows;
-            q8[side] = (struct sg_q8){malloc(count * 32), malloc(count * 4), malloc(count * 4), malloc(count * 4),
-                                     n_rows, n_blocks};
+            q8[side] = (struct sg_q8){
+                malloc(count * 32), malloc(count * 4), malloc(count * 4), malloc(count * 4), n_rows, n_blocks};
             for (int i = 0; i < n_rows; i++)
                 (side ? other : scalar)->quantize(x + (size_t)i * (size_t)n, &q8[side], i);
         }
