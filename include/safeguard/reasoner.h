@@ -45,17 +45,18 @@ SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int cont
                                                 struct sg_reasoner **reasoner_out, struct sg_error *err);
 void sg_reasoner_destroy(struct sg_reasoner *reasoner);
 
-/* Judge one content under one policy; blocks until the verdict. `verdict` must be initialised; it is filled also
- * when undecided (reason says why: budget, context, unreadable, low label mass, deadline, cancelled). Errors
- * are for what could not be judged at all: SG_ELIMIT (the policy alone exceeds the context, with both numbers),
- * SG_ENOTFOUND (a model without a tokenizer), SG_ENOMEM. `stream` may be NULL. */
+/* Judge one content under one policy; blocks until the verdict. One check at a time for each reasoner. `verdict` must
+ * be initialised; it is filled also when undecided (reason says why: budget, context, unreadable, low label mass,
+ * deadline, cancelled). Errors are for what could not be judged at all: SG_ELIMIT (the policy alone exceeds the
+ * context, with both numbers), SG_ENOTFOUND (a model without a tokenizer), SG_ENOMEM. `stream` may be NULL. */
 SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_policy *policy,
                                                const struct sg_content *content,
                                                const struct sg_check_options *options, sg_stream_fn stream,
                                                void *stream_context, struct sg_verdict *verdict,
                                                struct sg_error *err);
 
-/* From any thread or a signal handler: the check in progress ends as undecided, "cancelled". */
+/* From any thread or a signal handler: the check in progress ends as undecided, "cancelled", and so does every later
+ * one. */
 void sg_reasoner_cancel(struct sg_reasoner *reasoner);
 
 /* Tokens of the policy's prompt with this reasoner's tokenizer (for lint), without content. */
