@@ -136,10 +136,8 @@ static enum sg_status pick_gguf(const char *folder, struct sg_buffer *path, stru
         return sg_fail(err, SG_ENOTFOUND, "%s: cannot open: %s", folder, strerror(errno));
     struct sg_buffer names = {0};
     size_t n = 0;
-    bool unfinished = false;
     sg_buffer_clear(path);
     for (struct dirent *entry; (entry = readdir(dir));) {
-        unfinished |= ends_with(entry->d_name, ".part");
         if (!ends_with(entry->d_name, ".gguf") || is_later_part(entry->d_name))
             continue;
         sg_buffer_printf(&names, "%s%s", n ? ", " : "", entry->d_name);

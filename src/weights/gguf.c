@@ -577,8 +577,9 @@ enum sg_status sg_gguf_parse(struct sg_weights *weights, size_t file, struct wei
                              struct sg_error *err)
 {
     const struct weights_file *source = &weights->files[file];
-    struct cursor cursor = {source->path, source->map.data, source->map.data, source->map.data + source->map.size,
-                            err};
+    static const uint8_t nothing[1];
+    const uint8_t *start = source->map.data ? source->map.data : nothing; /* NULL for an empty file */
+    struct cursor cursor = {source->path, start, start, start + source->map.size, err};
     uint64_t n_tensors = 0, n_keys = 0;
     enum sg_status status = take_header(&cursor, &n_tensors, &n_keys);
     if (status == SG_OK)
