@@ -16,8 +16,9 @@ help:
 setup:
 	@tools/setup.sh build
 
-$(BUILD)/build.ninja:
-	@meson setup $(MESON_FLAGS) $(BUILD)
+# Configured anew when packages were installed since: what is there decides which tests are built.
+$(BUILD)/build.ninja: $(wildcard .installed) | setup
+	@meson setup $(MESON_FLAGS) $(if $(wildcard $(BUILD)/meson-private),--wipe) $(BUILD)
 
 build: setup $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -50,4 +51,4 @@ lint:
 	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h' | grep -v unicode_tables.h)
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz

@@ -53,7 +53,10 @@ if command -v dpkg-query >/dev/null; then
     for package in $(printf '%s\n' "${packages[@]}" | sort -u); do
         installed "$package" || missing+=("$package")
     done
-    [ ${#missing[@]} = 0 ] || install "${missing[@]}"
+    if [ ${#missing[@]} -gt 0 ]; then
+        install "${missing[@]}"
+        touch .installed # the Makefile configures anew
+    fi
 else
     echo "setup.sh: no Debian; going on as if the equivalents of these were here: ${packages[*]}" >&2
 fi

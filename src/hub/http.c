@@ -37,7 +37,7 @@ struct request {
     /* … or a file */
     int fd;
     uint64_t offset, at, size; /* asked from; end of what is written; expected */
-    const char *old_etag;
+    char old_etag[ETAG_MAX];
     bool started;
     sg_http_progress_fn progress;
     void *context;
@@ -367,9 +367,8 @@ static void read_etag(const char *path, char etag[ETAG_MAX])
 
 static enum sg_status fetch_rest(struct request *request, const char *etag_path, struct sg_error *err)
 {
-    char etag[ETAG_MAX];
+    char *etag = request->old_etag;
     read_etag(etag_path, etag);
-    request->old_etag = etag;
     for (int n_failed = 0, n_anew = 0; request->at < request->size;) {
         request->offset = request->at;
         struct curl_slist *headers = make_headers(request, err);
@@ -379,7 +378,7 @@ static enum sg_status fetch_rest(struct request *request, const char *etag_path,
         curl_slist_free_all(headers);
         bool progressed = request->started && request->stop == GOES_ON && request->at > request->offset;
         if (request->started && request->stop == GOES_ON && strcmp(etag, request->etag) != 0) {
-            snprintf(etag, sizeof etag, "%s", request->etag);
+            snprintf(etag, ETAG_MAX, "%s", request->etag);
             enum sg_status status = sg_file_write_atomic(etag_path, etag, strlen(etag), err);
             if (status != SG_OK)
                 return status;
