@@ -55,8 +55,8 @@ SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, con
                                                void *stream_context, struct sg_verdict *verdict,
                                                struct sg_error *err);
 
-/* From any thread or a signal handler: the check in progress ends as undecided, "cancelled", and so does every later
- * one. */
+/* From any thread or a signal handler: the check in progress, or if there is none the next one, ends as undecided,
+ * "cancelled". */
 void sg_reasoner_cancel(struct sg_reasoner *reasoner);
 
 /* Tokens of the policy's prompt with this reasoner's tokenizer (for lint), without content. */
