@@ -22,6 +22,7 @@ struct sg_thought {
     size_t message_taken;             /* bytes of the open message that are */
     int header_tokens;                /* since the last message ended */
     int header_start;                 /* position of the first of them */
+    bool unclosed;                    /* the message before it was not ended by <|end|> */
     struct sg_buffer text;            /* the reasoning */
     size_t told;                      /* bytes of it that on_text got */
     int n_tokens;
@@ -132,9 +133,18 @@ static bool is_final(const struct sg_message *message)
     return sg_slice_equal(message->channel, sg_slice_of("final")) && !message->recipient.ptr;
 }
 
+/* Ask for the decision as if the header that the model is in had not begun. */
+static void force_without_header(struct sg_thought *t, bool first, struct sg_step *step_out, bool *decide_out)
+{
+    step_out->rewind_to = t->header_start;
+    force(t, first ? SG_BEHIND_ROLE : t->unclosed ? SG_IN_MESSAGE : SG_BETWEEN_MESSAGES, step_out, decide_out);
+}
+
 static enum sg_status harmony_step(struct sg_thought *t, int position, struct sg_step *step_out, bool *decide_out,
                                    struct sg_error *err)
 {
+    const struct sg_harmony *harmony = &t->format->harmony;
+    bool first = sg_harmony_parser_count(t->parser) == 0, was_in_content = sg_harmony_parser_in_content(t->parser);
     enum sg_harmony_event event;
     enum sg_status status = sg_harmony_parser_feed(t->parser, t->token, &event, err);
     if (status != SG_OK)
@@ -154,18 +164,23 @@ static enum sg_status harmony_step(struct sg_thought *t, int position, struct sg
     }
     take_text(t);
     tell(t, false);
-    if (event == SG_HARMONY_RETURN || event == SG_HARMONY_CALL) {
+    bool ends = event == SG_HARMONY_RETURN || event == SG_HARMONY_CALL || t->token == harmony->return_ ||
+                t->token == harmony->call; /* between messages the parser ignores these */
+    if (ends && was_in_content) {
         force(t, SG_IN_MESSAGE, step_out, decide_out); /* <|end|> in place of what the model wrote */
+    } else if (ends) {
+        force_without_header(t, first, step_out, decide_out);
     } else if (event == SG_HARMONY_END) {
-        t->header_tokens = 0; /* <|end|> itself belongs to the message */
+        t->unclosed = t->token != harmony->end; /* recovered: <|start|> or <|channel|> within the message */
+        t->header_tokens = t->unclosed;
+        t->header_start = position;
         if (t->budget > 0 && t->n_tokens >= t->budget)
             force(t, SG_IN_MESSAGE, step_out, decide_out);
     } else if (in_content && budget_used(t)) {
         sg_tokens_push(&t->forced_tokens, t->token); /* the sentence's last token stays */
         force(t, SG_IN_MESSAGE, step_out, decide_out);
     } else if (!in_content && t->header_tokens > MAX_HEADER_TOKENS) {
-        step_out->rewind_to = t->header_start; /* as if the header had not begun */
-        force(t, sg_harmony_parser_count(t->parser) > 0 ? SG_BETWEEN_MESSAGES : SG_BEHIND_ROLE, step_out, decide_out);
+        force_without_header(t, first, step_out, decide_out);
     }
     return sg_tokens_status(&t->forced_tokens, err);
 }
