@@ -312,18 +312,21 @@ static enum sg_status list_window(struct sg_verdict *verdict, size_t first_byte,
 /* `window` was judged and listed: keep the worse of it and what `verdict` holds, add up what both cost. */
 static void merge(struct sg_verdict *verdict, struct sg_verdict *window)
 {
-    int64_t prompt = verdict->n_prompt_tokens + window->n_prompt_tokens;
-    int64_t cached = verdict->n_cached_tokens + window->n_cached_tokens;
-    int64_t output = verdict->n_output_tokens + window->n_output_tokens;
-    double prefill = verdict->prefill_ms + window->prefill_ms, decode = verdict->decode_ms + window->decode_ms;
-    bool first = verdict->n_windows == 1;
+    bool first = verdict->n_windows == 1; /* `verdict` holds no numbers yet */
+    int64_t prompt = window->n_prompt_tokens + (first ? 0 : verdict->n_prompt_tokens);
+    int64_t cached = window->n_cached_tokens + (first ? 0 : verdict->n_cached_tokens);
+    int64_t output = window->n_output_tokens + (first ? 0 : verdict->n_output_tokens);
+    double prefill = window->prefill_ms + (first ? 0 : verdict->prefill_ms);
+    double decode = window->decode_ms + (first ? 0 : verdict->decode_ms);
     double p = first || isnan(verdict->p_violation) || window->p_violation > verdict->p_violation
                    ? window->p_violation
                    : verdict->p_violation;
     if (first || rank(window) > rank(verdict)) {
         struct sg_verdict better = *verdict;
         *verdict = *window;
-        *window = better; /* the caller frees it, but for the list of windows */
+        *window = better;         /* the caller frees it, but for the list of windows */
+        verdict->id = window->id; /* the caller's own */
+        window->id = NULL;
         verdict->windows = window->windows;
         verdict->n_windows = window->n_windows;
         window->windows = NULL;
@@ -337,6 +340,13 @@ static void merge(struct sg_verdict *verdict, struct sg_verdict *window)
     verdict->decode_ms = decode;
 }
 
+static double now_ms(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec * 1e3 + (double)at.tv_nsec / 1e6;
+}
+
 static enum sg_status judge_windows(struct native *native, const struct sg_answers *answers,
                                     const struct sg_check_options *options, const struct sg_tokens *prefix,
                                     struct sg_slice text, size_t fixed_len, size_t room, sg_stream_fn stream,
@@ -348,8 +358,12 @@ static enum sg_status judge_windows(struct native *native, const struct sg_answe
     if (status == SG_OK && n_fixed + MIN_WINDOW_TOKENS > room)
         status = sg_fail(err, SG_ELIMIT, "context: the content's fixed part has %zu tokens, expected at most %zu",
                          n_fixed, room - MIN_WINDOW_TOKENS);
+    struct sg_check_options left = *options;
+    double began = now_ms(); /* the deadline is the whole check's */
     size_t start = fixed_len;
     while (status == SG_OK && start < text.len) {
+        if (options->deadline_ms > 0)
+            left.deadline_ms = fmax(options->deadline_ms - (now_ms() - began), 1e-3);
         size_t len = window_length(native, text, start, room - n_fixed);
         if (len == 0)
             return sg_fail(err, SG_ENOMEM, "out of memory for a window of the content");
@@ -360,7 +374,7 @@ static enum sg_status judge_windows(struct native *native, const struct sg_answe
         sg_verdict_init(&window);
         status = sg_buffer_status(&piece, err);
         if (status == SG_OK)
-            status = judge_window(native, answers, options, prefix, (struct sg_slice){piece.data, piece.len}, stream,
+            status = judge_window(native, answers, &left, prefix, (struct sg_slice){piece.data, piece.len}, stream,
                                   stream_context, &window, err);
         if (status == SG_OK)
             status = list_window(verdict, start, len, &window, err);
@@ -452,8 +466,7 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
                             struct sg_error *err)
 {
     struct native *native = (struct native *)reasoner;
-    struct timespec start, end;
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    double began = now_ms();
     const char *effort = given->effort              ? given->effort
                          : sg_policy_effort(policy) ? sg_policy_effort(policy)
                                                     : "medium";
@@ -490,8 +503,7 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
     sg_tokens_free(&prefix);
     sg_tokens_free(&whole);
     sg_answers_deinit(&answers);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    verdict->total_ms = (double)(end.tv_sec - start.tv_sec) * 1e3 + (double)(end.tv_nsec - start.tv_nsec) / 1e6;
+    verdict->total_ms = now_ms() - began;
     return status;
 }
 
