@@ -504,6 +504,7 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
     sg_tokens_free(&whole);
     sg_answers_deinit(&answers);
     verdict->total_ms = now_ms() - began;
+    atomic_store(&native->cancel, false); /* it was this check that was cancelled */
     return status;
 }
 
