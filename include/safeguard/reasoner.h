@@ -16,7 +16,7 @@ struct sg_check_options {
     double temperature;   /* 0: greedy */
     double top_p;         /* 1: all */
     uint64_t seed;
-    double deadline_ms; /* 0: none */
+    double deadline_ms; /* of the whole check; 0: none */
 };
 
 /* Below this share of the model's own probability for all permitted answers, a verdict is undecided: a mask turns

@@ -351,7 +351,7 @@ static void test_cancel(void **unused)
     atomic_bool cancel[4] = {false};
 
     init_job(&slow, tokens, 10, 0);
-    slow.delay_ms = 100;
+    slow.delay_ms = 1000;
     init_job(&queued, tokens, 10, 0);
     queued.request.cancel = &cancel[1];
     submit(engine, &slow);
