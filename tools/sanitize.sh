@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tests under clang's sanitizers: every test with address and undefined behaviour (build-asan), those whose code runs on
-# several threads with the thread sanitizer (build-tsan). Needs tools/setup.sh test sanitizers.
+# several threads with the thread sanitizer (build-tsan). `sanitize.sh asan` or `tsan` does one of the two.
+# Needs tools/setup.sh test sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" # pytest, so that the end-to-end tests take part
@@ -27,12 +28,17 @@ else
     unset SG_SMOLLM2
 fi
 
-build build-asan address,undefined
-run_tests build-asan ''
-
-build build-tsan thread
-mapfile -t tests < <(meson test -C build-tsan --list | sed 's/.* \/ //' | grep -E "$THREADED")
-# clang 14's runtime does not survive the address randomisation of newer kernels
-wrapper=''
-if setarch -R true 2>/dev/null; then wrapper='setarch -R'; fi
-run_tests build-tsan "$wrapper" "${tests[@]}"
+failed=0
+if [ "${1:-asan}" = asan ]; then
+    build build-asan address,undefined
+    run_tests build-asan '' || failed=1
+fi
+if [ "${1:-tsan}" = tsan ]; then
+    build build-tsan thread
+    mapfile -t tests < <(meson test -C build-tsan --list | sed 's/.* \/ //' | grep -E "$THREADED")
+    # clang 14's runtime does not survive the address randomisation of newer kernels
+    wrapper=''
+    if setarch -R true 2>/dev/null; then wrapper='setarch -R'; fi
+    run_tests build-tsan "$wrapper" "${tests[@]}" || failed=1
+fi
+exit $failed
