@@ -4,7 +4,6 @@
 # Needs tools/setup.sh test sanitizers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/.venv/bin:$PATH" # pytest, so that the end-to-end tests take part
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
@@ -32,6 +31,8 @@ failed=0
 if [ "${1:-asan}" = asan ]; then
     build build-asan address,undefined
     run_tests build-asan '' || failed=1
+    SG_BINARY=$PWD/build-asan/src/cli/safeguard SG_DOUBLE=$PWD/build-asan/tests/e2e/safeguard_double \
+        .venv/bin/python -m pytest -q -rs -p no:cacheprovider tests/e2e || failed=1
 fi
 if [ "${1:-tsan}" = tsan ]; then
     build build-tsan thread
