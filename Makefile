@@ -10,7 +10,7 @@ help:
 	@echo "make test      install what is needed, build, run every test"
 	@echo "make test-san  unit tests under clang's address, undefined-behaviour and thread sanitizers"
 	@echo "make fuzz      every fuzz target for FUZZ_SECONDS (default 600) each"
-	@echo "make bench     speed on a random-weight model of the 20b shape (needs 30 GB of disk in BENCH_FOLDER)"
+	@echo "make bench     speed on a random-weight model of the 20b shape (12 GB of disk in BENCH_FOLDER; LLAMA_BENCH)"
 	@echo "make lint      include order, formatting"
 
 setup:

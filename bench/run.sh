@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=${BENCH_FOLDER:-$(mktemp -d)}
 model=$folder/random-20b.gguf
 mkdir -p "$folder"
-[ "${KEEP:-0}" = 1 ] || trap 'rm -f "$model"' EXIT
+[ "${KEEP:-0}" = 1 ] || trap 'rm -f "$model"; rmdir --ignore-fail-on-non-empty "$folder"' EXIT
 [ -e "$model" ] || "$1" dev make-model --shape 20b "$model"
 if [ -n "${LLAMA_BENCH:-}" ]; then
     "$here/compare.py" --safeguard "$1" --model "$model" --rounds "${ROUNDS:-3}" --llama-bench "$LLAMA_BENCH"
