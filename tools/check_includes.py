@@ -5,7 +5,8 @@ import os
 import re
 import sys
 
-ORDER = ["base", "weights", "text", "kernels", "model", "engine", "policy", "reasoner", "hub", "cli"]
+ORDER = ["base", "weights", "text", "kernels", "model", "engine", "policy", "reasoner", "input", "labels", "screen",
+         "certify", "guard", "eval", "hub", "cli"]
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
 
 

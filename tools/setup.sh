@@ -11,7 +11,7 @@ pytest=false
 for group in build "$@"; do
     case $group in
     build) packages+=(gcc libc6-dev make meson ninja-build pkg-config libjansson-dev libyaml-dev libcurl4-openssl-dev
-        libssl-dev zlib1g-dev libcmocka-dev) ;;
+        libssl-dev zlib1g-dev liblinear-dev libvectorscan-dev libcmocka-dev) ;;
     demo) packages+=(ca-certificates python3 python3-venv)
         venv=true ;;
     test) packages+=(ca-certificates python3 python3-venv gcc-aarch64-linux-gnu libc6-dev-arm64-cross libsimde-dev)

@@ -43,12 +43,30 @@ struct sg_reasoner;
  * context, at most 8,192). The model must outlive it. */
 SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int context,
                                                 struct sg_reasoner **reasoner_out, struct sg_error *err);
+/* A reasoner on any server that speaks OpenAI's chat completions: vLLM, SGLang, llama-server, Ollama, OpenAI.
+ * Zero means the default in brackets. Strings are copied. */
+struct sg_remote_options {
+    const char *url;     /* "http://host:8000/v1"; with or without /chat/completions */
+    const char *model;   /* the server's name for it */
+    const char *api_key; /* NULL: $SAFEGUARD_REASONER_KEY, else none */
+    int in_flight;       /* checks at a time [4] */
+    double connect_ms, first_token_ms, idle_ms, total_ms; /* time-outs [5 s, 120 s, 60 s, 600 s] */
+    int retries;                                          /* of what may be repeated: no connection, 429, 5xx [3] */
+    int breaker; /* failures in a row after which calls fail at once for a while [8] */
+    int votes;   /* answers to ask for where the server gives no logprobs; 0 or 1: none */
+};
+SG_MUST_CHECK enum sg_status sg_reasoner_remote(const struct sg_remote_options *options,
+                                                struct sg_reasoner **reasoner_out, struct sg_error *err);
+/* How many checks it takes at a time: 1 for the native one. */
+int sg_reasoner_in_flight(const struct sg_reasoner *reasoner);
 void sg_reasoner_destroy(struct sg_reasoner *reasoner);
 
-/* Judge one content under one policy; blocks until the verdict. One check at a time for each reasoner. `verdict` must
+/* Judge one content under one policy; blocks until the verdict. From as many threads at a time as
+ * sg_reasoner_in_flight says. `verdict` must
  * be initialised; it is filled also when undecided (reason says why: budget, context, unreadable, low label mass,
  * deadline, cancelled). Errors are for what could not be judged at all: SG_ELIMIT (the policy alone exceeds the
- * context, with both numbers), SG_ENOTFOUND (a model without a tokenizer), SG_ENOMEM. `stream` may be NULL. */
+ * context, with both numbers), SG_ENOTFOUND (a model without a tokenizer), SG_EUNAVAILABLE (a server that cannot be
+ * reached or fails), SG_ENOMEM. `stream` may be NULL. */
 SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_policy *policy,
                                                const struct sg_content *content,
                                                const struct sg_check_options *options, sg_stream_fn stream,

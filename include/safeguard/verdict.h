@@ -30,6 +30,25 @@ struct sg_flag {
     double p; /* probability of 1, NaN when unknown */
 };
 
+/* A rule of the policy's list that matched. */
+struct sg_rule_match {
+    char *rule;                 /* its name, else its text */
+    char *action;               /* "violates", "escalate", "clear" */
+    char *reading;              /* "raw", or the reading of the normaliser in which it was found */
+    size_t first_byte, n_bytes; /* in the raw text */
+};
+
+/* What the screen said, whoever decided. */
+struct sg_screen_trace {
+    bool scored;
+    double score, margin;           /* calibrated probability (NaN without calibration); what thresholds compare */
+    double clear_below, flag_above; /* margins in force; NaN when there is none */
+    size_t first_byte, n_bytes;     /* the deciding window */
+    char *screen_sha256, *certificate_sha256;
+    char **features; /* the strongest, with their weights: "free entry +1.32" */
+    size_t n_features;
+};
+
 /* All strings are owned by the verdict, UTF-8, NULL when absent. Numbers that are not known are NaN or -1. */
 struct sg_verdict {
     char *id; /* of the content, as the caller gave it */
@@ -65,7 +84,16 @@ struct sg_verdict {
     char *effort;
     uint64_t seed;
     double temperature;
-    char *stage; /* which stage decided: "reasoner" */
+    char *stage;      /* which stage decided: "rules", "cache", "screen", "reasoner" */
+    char *why;        /* one sentence: why this stage and not another; NULL where there is only a reasoner */
+    bool provisional; /* escalated and not yet seen by the reasoner: a cheaper stage's view, never "safe" */
+    bool audited;     /* would have been cleared, was drawn for the audit */
+    char *p_source;   /* where p_violation comes from: "label tokens", "votes of 5", "screen" */
+    char **signals;   /* what normalising saw: "hidden_characters", … */
+    size_t n_signals;
+    struct sg_rule_match *rule_matches;
+    size_t n_rule_matches;
+    struct sg_screen_trace screen;
     /* tokens: prompt, of those reused from a cached prefix, produced; times in milliseconds */
     int64_t n_prompt_tokens, n_cached_tokens, n_output_tokens;
     double prefill_ms, decode_ms, total_ms;

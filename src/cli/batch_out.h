@@ -2,7 +2,7 @@
 #ifndef SG_CLI_BATCH_OUT_H
 #define SG_CLI_BATCH_OUT_H
 
-#include "cli/input.h"
+#include "input/input.h"
 
 /* Where the line of one (row, policy) stands in the file; len 0: not there. */
 struct sg_out_line {

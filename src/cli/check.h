@@ -2,7 +2,7 @@
 #ifndef SG_CLI_CHECK_H
 #define SG_CLI_CHECK_H
 
-#include "cli/input.h"
+#include "input/input.h"
 #include "cli/options.h"
 #include "hub/settings.h"
 #include "safeguard/safeguard.h"

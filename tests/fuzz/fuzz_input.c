@@ -1,7 +1,7 @@
 /* Batch input: the first bytes choose the options, the rest is the file. Every row is read; whatever the bytes, the
  * reader ends in rows or errors. A row's text and id are valid UTF-8, as the rest of the program expects. */
 #include "base/utf8.h"
-#include "cli/input.h"
+#include "input/input.h"
 
 #include <stdlib.h>
 

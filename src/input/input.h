@@ -3,8 +3,8 @@
  * The whole file is read (SG_INPUT_MAX_BYTES), its encoding and shape are settled and its ids are checked before
  * anything is judged. What can be read in two ways is refused with an error that names it; what is decided from
  * the file itself (a separator) is noted. A row that cannot be read is an error of that row only. */
-#ifndef SG_CLI_INPUT_H
-#define SG_CLI_INPUT_H
+#ifndef SG_INPUT_INPUT_H
+#define SG_INPUT_INPUT_H
 
 #include "base/buffer.h"
 

@@ -1,5 +1,5 @@
 /* CSV after RFC 4180: quoted fields with doubled quotes and newlines in them, LF or CRLF, one header line. */
-#include "cli/input_rows.h"
+#include "input/input_rows.h"
 
 #include "base/utf8.h"
 

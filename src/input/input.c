@@ -1,5 +1,5 @@
 /* Batch input: encodings, ids and the order of rows. The formats are in input_csv.c and input_jsonl.c. */
-#include "cli/input_rows.h"
+#include "input/input_rows.h"
 
 #include "base/file.h"
 #include "base/utf8.h"

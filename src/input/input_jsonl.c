@@ -1,5 +1,5 @@
 /* JSONL: one object per line. Ids that are numbers keep their digits, so the id is cut out of the line itself. */
-#include "cli/input_rows.h"
+#include "input/input_rows.h"
 
 #include "base/utf8.h"
 

@@ -1,8 +1,8 @@
 /* Inside the batch reader: what input.c (encoding, ids, order) shares with input_csv.c and input_jsonl.c. */
-#ifndef SG_CLI_INPUT_ROWS_H
-#define SG_CLI_INPUT_ROWS_H
+#ifndef SG_INPUT_INPUT_ROWS_H
+#define SG_INPUT_INPUT_ROWS_H
 
-#include "cli/input.h"
+#include "input/input.h"
 
 /* A row as it stands in the text. */
 struct record {

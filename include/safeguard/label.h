@@ -1,0 +1,99 @@
+/* The label file: who said what of which content, under which policy, and how the content was drawn.
+ *
+ * One append-only JSONL file per policy. A line is a label or an attempt at a certificate; nothing is ever changed or
+ * removed, a later line of the same person on the same content replaces the earlier one when the file is read.
+ * docs/labels.md describes the fields. */
+#ifndef SAFEGUARD_LABEL_H
+#define SAFEGUARD_LABEL_H
+
+#include "safeguard/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum sg_label_role { SG_ROLE_GOLD, SG_ROLE_REVIEW, SG_ROLE_APPEAL, SG_ROLE_REASONER };
+
+/* Value of one category: 1, 0, or unknown. */
+#define SG_LABEL_UNKNOWN (-1)
+
+struct sg_label_value {
+    const char *category;
+    int value;
+};
+
+/* One line to be written. Strings are borrowed; NULL where absent. */
+struct sg_label_line {
+    const char *content_sha256; /* 64 hexadecimal digits; NULL: computed from text */
+    const char *text;           /* optional: a store may keep hashes alone */
+    size_t text_len;
+    const char *id;
+    int violation; /* 1, 0, SG_LABEL_UNKNOWN */
+    const struct sg_label_value *categories;
+    size_t n_categories;
+    const char *policy_sha256;
+    const char *who; /* a person's id, or "reasoner:NAME" */
+    enum sg_label_role role;
+    int64_t time;      /* seconds since 1970, UTC */
+    const char *drawn; /* how: "uniform", "uncertainty", "audit", "picked" (by hand: no probability) */
+    double p_drawn;    /* inclusion probability, 0 < p ≤ 1; NaN when it is not known */
+    const char *group; /* template, campaign, near-duplicate cluster; NULL: alone */
+};
+
+struct sg_label_writer;
+/* Opens for appending, under a lock; a torn last line of a killed writer is completed by a line break, and readers
+ * report and skip it. */
+SG_MUST_CHECK enum sg_status sg_label_writer_open(const char *path, struct sg_label_writer **writer_out,
+                                                  struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_label_writer_add(struct sg_label_writer *writer, const struct sg_label_line *line,
+                                                 struct sg_error *err);
+/* An attempt at a certificate: `json` is one object, written as {"attempt": …} and given back by sg_labels_attempt.
+ */
+SG_MUST_CHECK enum sg_status sg_label_writer_attempt(struct sg_label_writer *writer, const char *json,
+                                                     struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_label_writer_close(struct sg_label_writer *writer, struct sg_error *err);
+
+/* --- reading: one item per content ------------------------------------------------------------------------- */
+
+enum sg_truth_source { SG_TRUTH_NONE, SG_TRUTH_REASONER, SG_TRUTH_PERSON };
+
+/* What is known of one content. A person outranks a reasoner; an appeal outranks a review, which outranks gold of an
+ * older date; people of the same rank who disagree make it disputed. */
+struct sg_labelled {
+    const char *content_sha256;
+    const char *id;   /* NULL when no line has one */
+    const char *text; /* NULL when no line has it */
+    size_t text_len;
+    int violation; /* 1, 0, SG_LABEL_UNKNOWN (also when disputed) */
+    enum sg_truth_source source;
+    bool disputed;
+    const char *drawn;
+    double p_drawn;         /* NaN when unknown */
+    const char *group;      /* never NULL: content_sha256 when alone */
+    int reasoner_violation; /* what the reasoner said, whoever decided: for agreement */
+};
+
+struct sg_labels;
+/* All lines of the files that belong to the policy (NULL: any policy). Also reads rows as data sets have them
+ * ({"id","text","labels":{…}}, .gz too): those are gold labels of the file, drawn "picked" unless they say how. */
+SG_MUST_CHECK enum sg_status sg_labels_open(const char *const *paths, size_t n_paths, const char *policy_sha256,
+                                            struct sg_labels **labels_out, struct sg_error *err);
+void sg_labels_close(struct sg_labels *labels);
+
+size_t sg_labels_count(const struct sg_labels *labels);
+const struct sg_labelled *sg_labels_at(const struct sg_labels *labels, size_t i); /* borrowed until close */
+/* Value of item i for a category; "any" means its violation. */
+int sg_labels_value(const struct sg_labels *labels, size_t i, const char *category);
+const char *const *sg_labels_categories(const struct sg_labels *labels, size_t *n_out);
+/* Attempts at certificates, oldest first, as JSON text. */
+const char *const *sg_labels_attempts(const struct sg_labels *labels, size_t *n_out);
+/* Lines left out and why, for the user to see: "labels.jsonl line 7: …". */
+const char *const *sg_labels_notes(const struct sg_labels *labels, size_t *n_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
