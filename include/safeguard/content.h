@@ -40,6 +40,12 @@ void sg_content_destroy(struct sg_content *content);
  * one line that says which message to judge. Borrowed, NUL-terminated, UTF-8. */
 const char *sg_content_text(const struct sg_content *content, size_t *len_out);
 
+/* What people wrote, for stages that read no JSON: the text itself, or the texts of all messages and the arguments of
+ * their calls with line breaks between. [*first_out, + *judged_out) of it is what is to be judged, the rest is its
+ * context. Borrowed, UTF-8. */
+const char *sg_content_plain(const struct sg_content *content, size_t *len_out, size_t *first_out,
+                             size_t *judged_out);
+
 /* Content that is longer than the model's context is judged in windows: the fixed part stands at the top of each
  * (the line that says what to judge), the rest may be cut anywhere between characters. */
 size_t sg_content_fixed_len(const struct sg_content *content);

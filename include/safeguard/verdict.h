@@ -51,7 +51,8 @@ struct sg_screen_trace {
 
 /* All strings are owned by the verdict, UTF-8, NULL when absent. Numbers that are not known are NaN or -1. */
 struct sg_verdict {
-    char *id; /* of the content, as the caller gave it */
+    char *id;             /* of the content, as the caller gave it */
+    char *content_sha256; /* of the judged text: the key that labels, caches and records have in common */
     enum sg_decision decision;
     bool needs_review;
     char *reason; /* why undecided */
@@ -88,6 +89,7 @@ struct sg_verdict {
     char *why;        /* one sentence: why this stage and not another; NULL where there is only a reasoner */
     bool provisional; /* escalated and not yet seen by the reasoner: a cheaper stage's view, never "safe" */
     bool audited;     /* would have been cleared, was drawn for the audit */
+    double p_audited; /* probability with which contents like this one are drawn, NaN where nothing is drawn */
     char *p_source;   /* where p_violation comes from: "label tokens", "votes of 5", "screen" */
     char **signals;   /* what normalising saw: "hidden_characters", … */
     size_t n_signals;
@@ -102,6 +104,10 @@ struct sg_verdict {
 /* All fields absent: pointers NULL, p_violation, label_mass NaN, decision undecided. */
 void sg_verdict_init(struct sg_verdict *verdict);
 void sg_verdict_deinit(struct sg_verdict *verdict);
+/* A deep copy into *to_out (which need not be initialised; all absent on failure). *bytes_out, where not NULL, is the
+ * memory that the copy takes. SG_ENOMEM only. */
+SG_MUST_CHECK enum sg_status sg_verdict_copy(const struct sg_verdict *from, struct sg_verdict *to_out,
+                                             size_t *bytes_out, struct sg_error *err);
 
 /* Read an answer written by a model, constrained or not, into decision, needs_review, labels, flags, category,
  * rule ids, stated_confidence, rationale and output; other fields stay. Code fences, stops, case, typographic

@@ -16,6 +16,8 @@
 struct sg_content {
     char *text;
     size_t len, fixed_len;
+    char *plain; /* of a conversation; a text is its own */
+    size_t plain_len, first, judged;
     char **not_judged;
     size_t n_not_judged;
 };
@@ -84,6 +86,7 @@ void sg_content_destroy(struct sg_content *content)
     for (size_t i = 0; i < content->n_not_judged; i++)
         free(content->not_judged[i]);
     free(content->not_judged);
+    free(content->plain);
     free(content->text);
     free(content);
 }
@@ -92,6 +95,14 @@ const char *sg_content_text(const struct sg_content *content, size_t *len_out)
 {
     *len_out = content->len;
     return content->text;
+}
+
+const char *sg_content_plain(const struct sg_content *content, size_t *len_out, size_t *first_out, size_t *judged_out)
+{
+    *len_out = content->plain ? content->plain_len : content->len;
+    *first_out = content->first;
+    *judged_out = content->plain ? content->judged : content->len;
+    return content->plain ? content->plain : content->text;
 }
 
 size_t sg_content_fixed_len(const struct sg_content *content)
@@ -109,7 +120,7 @@ const char *const *sg_content_not_judged(const struct sg_content *content, size_
 
 struct conversation {
     struct sg_content *content;
-    struct sg_buffer text;
+    struct sg_buffer text, plain;
     struct sg_error *err;
     size_t message; /* the one being read, from 1: as people count, and as the model is told */
 };
@@ -227,6 +238,22 @@ static enum sg_status read_calls(struct conversation *conversation, const json_t
     return SG_OK;
 }
 
+/* What is written in a message, behind what was written before: its text and the arguments of its calls. */
+static void add_plain(struct conversation *conversation, struct sg_slice text, const json_t *calls)
+{
+    struct sg_buffer *plain = &conversation->plain, own = {0};
+    sg_buffer_append(&own, text.ptr, text.len);
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        add_text(&own, json_object_get(json_array_get(calls, i), "arguments"));
+    if (plain->len > 0)
+        sg_buffer_putc(plain, '\n');
+    conversation->content->first = plain->len;
+    conversation->content->judged = own.len;
+    sg_buffer_append(plain, sg_buffer_text(&own), own.len);
+    plain->failed = plain->failed || own.failed;
+    sg_buffer_free(&own);
+}
+
 /* Write one message as a line of JSON. *has_text tells whether there is something in it to judge. */
 static enum sg_status write_message(struct conversation *conversation, const json_t *message, bool *has_text)
 {
@@ -259,6 +286,7 @@ static enum sg_status write_message(struct conversation *conversation, const jso
     if (status == SG_OK) {
         sg_buffer_puts(&conversation->text, dumped);
         sg_buffer_putc(&conversation->text, '\n');
+        add_plain(conversation, (struct sg_slice){sg_buffer_text(&text), text.len}, calls);
         *has_text = !blank((struct sg_slice){sg_buffer_text(&text), text.len}) || json_array_size(calls) > 0;
         if (conversation->text.len > SG_CONTENT_MAX_BYTES)
             status = check_size(conversation->text.len, conversation->err);
@@ -318,12 +346,19 @@ static enum sg_status write_conversation(struct conversation *conversation, cons
                          judge + 1);
     conversation->content->fixed_len = conversation->text.len;
     bool any = false;
+    size_t first = 0, judged = 0;
     for (size_t i = 0; i < n && status == SG_OK; i++) {
         bool has_text = false;
         conversation->message = i + 1;
         status = write_message(conversation, json_array_get(messages, i), &has_text);
         any = any || (has_text && (judge == SG_JUDGE_ALL || (size_t)judge == i));
+        if (judge != SG_JUDGE_ALL && (size_t)judge == i) {
+            first = conversation->content->first;
+            judged = conversation->content->judged;
+        }
     }
+    conversation->content->first = first;
+    conversation->content->judged = judge == SG_JUDGE_ALL ? conversation->plain.len : judged;
     if (status == SG_OK && !any && judge == SG_JUDGE_ALL)
         return sg_fail(conversation->err, SG_EINVALID, "content: nothing to judge, no message has text");
     if (status == SG_OK && !any)
@@ -356,18 +391,21 @@ enum sg_status sg_content_from_json(const char *json, size_t len, int judge, str
     }
     if (status == SG_OK)
         status = write_conversation(&conversation, root, judge);
-    if (status == SG_OK && conversation.text.failed)
+    if (status == SG_OK && (conversation.text.failed || conversation.plain.failed))
         status = no_memory(err);
     if (status == SG_OK) {
         conversation.content->len = conversation.text.len;
         conversation.content->text = sg_buffer_take(&conversation.text);
-        status = conversation.content->text ? SG_OK : no_memory(err);
+        conversation.content->plain_len = conversation.plain.len;
+        conversation.content->plain = sg_buffer_take(&conversation.plain);
+        status = conversation.content->text && conversation.content->plain ? SG_OK : no_memory(err);
     }
     if (status == SG_OK)
         *content_out = conversation.content;
     else
         sg_content_destroy(conversation.content);
     sg_buffer_free(&conversation.text);
+    sg_buffer_free(&conversation.plain);
     sg_buffer_free(&repaired);
     json_decref(root);
     return status;

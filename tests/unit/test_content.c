@@ -219,11 +219,44 @@ static void test_pack_cases(void **state)
     sg_buffer_free(&text);
 }
 
+/* What stages without JSON read: the words as people wrote them, and which of them are to be judged. */
+static void test_plain(void **state)
+{
+    (void)state;
+    static const char talk[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"say \\\"hi\\\"\\nnow\"},"
+        "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":"
+        "\"send\",\"arguments\":\"to all\"}}]},{\"role\":\"user\",\"content\":\"\u00e9 bye\"}]}";
+    static const char whole[] = "say \"hi\"\nnow\nto all\n\xC3\xA9 bye";
+    static const struct {
+        int judge;
+        const char *part;
+    } cases[] = {{0, "say \"hi\"\nnow"}, {1, "to all"}, {SG_JUDGE_LAST, "\xC3\xA9 bye"}, {SG_JUDGE_ALL, whole}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct sg_content *content = read_json(talk, cases[i].judge);
+        size_t len, first, judged;
+        const char *plain = sg_content_plain(content, &len, &first, &judged);
+        assert_int_equal(len, strlen(whole));
+        assert_memory_equal(plain, whole, len);
+        assert_int_equal(judged, strlen(cases[i].part));
+        assert_memory_equal(plain + first, cases[i].part, judged);
+        sg_content_destroy(content);
+    }
+    struct sg_content *content;
+    struct sg_error err;
+    size_t len, first, judged;
+    assert_int_equal(sg_content_from_text("a b", 3, &content, &err), SG_OK);
+    assert_string_equal(sg_content_plain(content, &len, &first, &judged), "a b");
+    assert_true(len == 3 && first == 0 && judged == 3);
+    sg_content_destroy(content);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),      cmocka_unit_test(test_conversation), cmocka_unit_test(test_judge),
-        cmocka_unit_test(test_injection), cmocka_unit_test(test_errors),       cmocka_unit_test(test_pack_cases),
+        cmocka_unit_test(test_plain),      cmocka_unit_test(test_text),      cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_judge),      cmocka_unit_test(test_injection), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_pack_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

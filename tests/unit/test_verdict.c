@@ -457,13 +457,17 @@ static void test_json(void **state)
     assert_int_equal(sg_verdict_to_json(&verdict, &json, &err), SG_OK);
     assert_string_equal(
         json,
-        "{\"schema\":1,\"id\":null,\"violation\":null,\"decision\":\"undecided\",\"needs_review\":false,\"reason\":"
+        "{\"schema\":1,\"id\":null,\"content_sha256\":null,\"violation\":null,\"decision\":\"undecided\",\"needs_"
+        "review\":false,\"reason\":"
         "null,"
-        "\"p_violation\":null,\"label_mass\":null,\"labels\":[],\"flags\":{},\"category\":null,\"rule_ids\":[],"
+        "\"p_violation\":null,\"p_source\":null,\"label_mass\":null,\"labels\":[],\"flags\":{},\"category\":null,"
+        "\"rule_ids\":[],"
         "\"unknown_rule_ids\":[],\"stated_confidence\":null,\"rationale\":null,\"reasoning\":null,\"output\":null,"
         "\"forced\":false,\"policy\":{\"id\":null,\"sha256\":null},\"model\":{\"name\":null,\"sha256\":null,"
         "\"adapter\":null},\"precision\":null,\"cpu\":null,\"effort\":null,\"seed\":0,\"temperature\":null,"
-        "\"stage\":null,\"tokens\":{\"prompt\":null,\"cached\":null,\"output\":null},\"ms\":{\"prefill\":null,"
+        "\"stage\":null,\"why\":null,\"provisional\":false,\"audited\":false,\"p_audited\":null,\"signals\":[],"
+        "\"rule_matches\":[],\"screen\":null,\"tokens\":{\"prompt\":null,\"cached\":null,\"output\":null},\"ms\":{"
+        "\"prefill\":null,"
         "\"decode\":null,\"total\":null},\"windows\":[],\"not_judged\":[]}");
     free(json);
 
@@ -501,9 +505,128 @@ static void test_json(void **state)
     assert_null(verdict.labels);
 }
 
+/* Every field set, so that a field that deinit or copy forgets is a leak or a difference. */
+static void fill(struct sg_verdict *verdict)
+{
+    sg_verdict_init(verdict);
+    char **const texts[] = {&verdict->id,
+                            &verdict->content_sha256,
+                            &verdict->reason,
+                            &verdict->category,
+                            &verdict->stage,
+                            &verdict->why,
+                            &verdict->p_source,
+                            &verdict->stated_confidence,
+                            &verdict->rationale,
+                            &verdict->reasoning,
+                            &verdict->output,
+                            &verdict->policy_id,
+                            &verdict->adapter,
+                            &verdict->precision,
+                            &verdict->policy_sha256,
+                            &verdict->model_name,
+                            &verdict->cpu,
+                            &verdict->effort,
+                            &verdict->model_sha256,
+                            &verdict->screen.screen_sha256,
+                            &verdict->screen.certificate_sha256};
+    struct {
+        char ***items;
+        size_t *n;
+    } lists[] = {{&verdict->labels, &verdict->n_labels},
+                 {&verdict->rule_ids, &verdict->n_rule_ids},
+                 {&verdict->unknown_rule_ids, &verdict->n_unknown_rule_ids},
+                 {&verdict->not_judged, &verdict->n_not_judged},
+                 {&verdict->signals, &verdict->n_signals},
+                 {&verdict->screen.features, &verdict->screen.n_features}};
+    char text[16];
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        snprintf(text, sizeof text, "text %zu", i);
+        *texts[i] = copy(text);
+    }
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        *lists[i].items = calloc(2, sizeof(char *));
+        for (; *lists[i].n < 2; ++*lists[i].n) {
+            snprintf(text, sizeof text, "item %zu.%zu", i, *lists[i].n);
+            (*lists[i].items)[*lists[i].n] = copy(text);
+        }
+    }
+    verdict->decision = SG_VIOLATES;
+    verdict->provisional = verdict->audited = true;
+    verdict->p_audited = 0.02;
+    verdict->flags = malloc(sizeof *verdict->flags);
+    verdict->flags[verdict->n_flags++] = (struct sg_flag){copy("S"), 1, 0.5};
+    verdict->windows = malloc(sizeof *verdict->windows);
+    verdict->windows[verdict->n_windows++] = (struct sg_window){1, 2, SG_VIOLATES, 0.25, copy("budget")};
+    verdict->rule_matches = malloc(sizeof *verdict->rule_matches);
+    verdict->rule_matches[verdict->n_rule_matches++] =
+        (struct sg_rule_match){copy("followers"), copy("violates"), copy("folded"), 7, 13};
+    verdict->screen.scored = true;
+    verdict->screen.score = 0.125;
+    verdict->screen.margin = -1.5;
+    verdict->screen.clear_below = -2;
+    verdict->screen.first_byte = 3;
+    verdict->screen.n_bytes = 4;
+}
+
+static void test_copy(void **state)
+{
+    (void)state;
+    struct sg_verdict verdict, twin;
+    struct sg_error err = {0};
+    char *json, *twin_json;
+    size_t bytes = 0;
+    fill(&verdict);
+    assert_int_equal(sg_verdict_to_json(&verdict, &json, &err), SG_OK);
+    assert_int_equal(sg_verdict_copy(&verdict, &twin, &bytes, &err), SG_OK);
+    assert_true(bytes > sizeof twin + strlen("text 0") * 20);
+    sg_verdict_deinit(&verdict);
+    assert_null(verdict.why);
+    assert_true(isnan(verdict.screen.margin));
+    assert_int_equal(sg_verdict_to_json(&twin, &twin_json, &err), SG_OK);
+    assert_string_equal(json, twin_json);
+    free(json);
+    free(twin_json);
+    sg_verdict_deinit(&twin);
+}
+
+static void test_cascade_json(void **state)
+{
+    (void)state;
+    struct sg_verdict verdict;
+    struct sg_error err = {0};
+    char *json;
+    fill(&verdict);
+    assert_int_equal(sg_verdict_to_json(&verdict, &json, &err), SG_OK);
+    json_t *read = json_loads(json, 0, NULL);
+    assert_non_null(read);
+    assert_true(json_is_true(json_object_get(read, "provisional")));
+    assert_true(json_is_true(json_object_get(read, "audited")));
+    assert_float_equal(json_real_value(json_object_get(read, "p_audited")), 0.02, 0);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(read, "signals"), 1)), "item 4.1");
+    const json_t *match = json_array_get(json_object_get(read, "rule_matches"), 0);
+    assert_string_equal(json_string_value(json_object_get(match, "rule")), "followers");
+    assert_string_equal(json_string_value(json_object_get(match, "action")), "violates");
+    assert_string_equal(json_string_value(json_object_get(match, "reading")), "folded");
+    assert_int_equal(json_integer_value(json_object_get(match, "first_byte")), 7);
+    assert_int_equal(json_integer_value(json_object_get(match, "bytes")), 13);
+    const json_t *screen = json_object_get(read, "screen");
+    assert_float_equal(json_real_value(json_object_get(screen, "score")), 0.125, 0);
+    assert_float_equal(json_real_value(json_object_get(screen, "margin")), -1.5, 0);
+    assert_float_equal(json_real_value(json_object_get(screen, "clear_below")), -2, 0);
+    assert_true(json_is_null(json_object_get(screen, "flag_above")));
+    assert_int_equal(json_integer_value(json_object_get(screen, "first_byte")), 3);
+    assert_int_equal(json_integer_value(json_object_get(screen, "bytes")), 4);
+    assert_int_equal(json_array_size(json_object_get(screen, "features")), 2);
+    json_decref(read);
+    free(json);
+    sg_verdict_deinit(&verdict);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copy),          cmocka_unit_test(test_cascade_json),
         cmocka_unit_test(test_binary),        cmocka_unit_test(test_category),
         cmocka_unit_test(test_rationale),     cmocka_unit_test(test_spam_answers),
         cmocka_unit_test(test_level_answers), cmocka_unit_test(test_labels),
