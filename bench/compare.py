@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""safeguard beside llama.cpp on the same file, interleaved, as a Markdown table.
+"""safeguard beside llama.cpp and its forks on the same file, interleaved, as a Markdown table for each.
 
-    bench/compare.py --model M.gguf --rounds 5 --llama-bench PATH [--json raw.json]
+    bench/compare.py --model M.gguf --rounds 5 --peer 'llama.cpp=PATH/llama-bench' --peer 'ik_llama.cpp=PATH/llama-bench -rtr 1'
 
-Each round runs both engines, in turns of who goes first, so that a machine that gets slower hits both; medians over
+Each round runs all engines, in turns of who goes first, so that a machine that gets slower hits all; medians over
 the rounds, with the range behind them. Run it on an idle machine: threads wait for each other at every matrix, so a
 neighbour costs far more than its share. llama.cpp repacks MXFP4 and Q4 matrices into memory of its own (as large as the
-file) unless --llama-arguments '--repack 0'.
+file) unless its llama-bench gets '--repack 0'.
 
 Needs: a built `safeguard` (--safeguard, default build/safeguard) and llama-bench (see tools/bench_llamacpp.py). Writes
 Markdown to standard output, progress to standard error."""
@@ -56,12 +56,12 @@ def figures(result):
     return out
 
 
-def table(ours, theirs):
+def table(ours, theirs, peer):
     """Lists of figures() → Markdown; rows that only one engine has are left out."""
     def cell(values):
         return f"{statistics.median(values):.4g} ({min(values):.4g}–{max(values):.4g})"
 
-    lines = ["| | safeguard | llama.cpp | ratio |", "|---|---|---|---|"]
+    lines = [f"| | safeguard | {peer} | ratio |", "|---|---|---|---|"]
     for key in sorted(set(ours[0]) & set(theirs[0]), key=lambda key: (key[0], len(key[1]), key[1])):
         _, name, unit, more = key
         a, b = [row[key] for row in ours], [row[key] for row in theirs]
@@ -78,17 +78,19 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--safeguard", default=ROOT / "build" / "safeguard", type=pathlib.Path)
     parser.add_argument("--safeguard-arguments", default="", help="as one string, for example '--no-repack'")
-    parser.add_argument("--llama-bench")
-    parser.add_argument("--llama-arguments", default="", help="as one string, for example '-fa on'")
+    parser.add_argument("--peer", action="append", default=[], help="'NAME=PATH of its llama-bench, and arguments for it'")
     parser.add_argument("--json", type=pathlib.Path, help="also write every single result here")
     args = parser.parse_args()
 
     ours = [args.safeguard, "bench", "--model", args.model, "--threads", args.threads, "--json",
             *args.safeguard_arguments.split()]
-    theirs = [sys.executable, ROOT / "tools" / "bench_llamacpp.py", "--model", args.model, "--threads", args.threads]
-    theirs += ["--llama-bench", args.llama_bench] if args.llama_bench else []
-    theirs += ["--arguments", *args.llama_arguments.split()] if args.llama_arguments else []
-    commands, raw = {"safeguard": ours, "llama.cpp": theirs}, {"safeguard": [], "llama.cpp": []}
+    commands = {"safeguard": ours}
+    for peer in args.peer:
+        name, _, program = peer.partition("=")
+        path, *arguments = program.split()
+        commands[name] = [sys.executable, ROOT / "tools" / "bench_llamacpp.py", "--model", args.model, "--threads",
+                          args.threads, "--llama-bench", path, *(["--arguments", *arguments] if arguments else [])]
+    raw = {name: [] for name in commands}
     where = machine()
     for turn in range(args.rounds):
         for name in list(commands)[:: 1 if turn % 2 == 0 else -1]:
@@ -97,14 +99,15 @@ def main():
     if args.json:
         args.json.write_text(json.dumps({"machine": where, "commands": {k: [str(p) for p in v] for k, v in
                                          commands.items()}, "results": raw}, indent=1) + "\n")
-    engine = raw["llama.cpp"][0]["engine"]
     print(f"{where['cpu']} (family {where['family']}, model {where['model']}), {where['cores']} cores, "
           f"{where['memory_gb']} GB; {' '.join(where['flags'])}; huge pages {where['huge_pages']}; "
           f"Linux {where['kernel']}; load before {where['load']:.1f}.\n\n"
-          f"{pathlib.Path(args.model).name}, {args.threads} threads, llama.cpp {engine['commit']} "
-          f"(KV {'/'.join(engine['cache'])}), {args.rounds} interleaved rounds: median (lowest–highest); "
-          f"a ratio above 1 is in favour of safeguard.\n")
-    print(table([figures(r) for r in raw["safeguard"]], [figures(r) for r in raw["llama.cpp"]]))
+          f"{pathlib.Path(args.model).name}, {args.threads} threads, {args.rounds} interleaved rounds: median "
+          f"(lowest–highest); a ratio above 1 is in favour of safeguard.")
+    for name in list(commands)[1:]:
+        engine = raw[name][0]["engine"]
+        print(f"\n{name} {engine['commit']} (KV {'/'.join(engine['cache'])}) {' '.join(engine['arguments'])}\n")
+        print(table([figures(r) for r in raw["safeguard"]], [figures(r) for r in raw[name]], name))
 
 
 if __name__ == "__main__":

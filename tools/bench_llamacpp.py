@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time llama.cpp on a GGUF file, in the shape of `safeguard bench --json`.
+"""Time llama.cpp, or its fork ik_llama.cpp, on a GGUF file, in the shape of `safeguard bench --json`.
 
 Needs: llama-bench of a llama.cpp build (for example from the source in llama-cpp-python's sdist, vendor/llama.cpp:
 cmake -B build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON && cmake --build build -t llama-bench); given by
@@ -25,6 +25,12 @@ def llama_bench(program, model, threads, arguments):
     return json.loads(done.stdout), time.monotonic() - start
 
 
+def no_warm_up(program):
+    """The fork writes the same option in another way."""
+    usage = subprocess.run([program, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    return ["--no-warmup"] if "--no-warmup" in usage else ["-w", "0"]
+
+
 def rate(test):
     return round(statistics.median(test["samples_ts"]), 2)
 
@@ -46,10 +52,10 @@ def main():
     results, _ = llama_bench(args.llama_bench, args.model, args.threads, tests + args.arguments)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     one, wall = llama_bench(args.llama_bench, args.model, args.threads,
-                            ["-p", "1", "-n", "0", "-r", "1", "--no-warmup"] + args.arguments)
+                            ["-p", "1", "-n", "0", "-r", "1", *no_warm_up(args.llama_bench), *args.arguments])
     print(json.dumps({
         "prefill": [{"tokens": test["n_prompt"], "tok_s": rate(test)} for test in results if test["n_gen"] == 0],
-        "decode": [{"depth": test["n_depth"], "seqs": 1, "tok_s": rate(test)} for test in results if test["n_gen"]],
+        "decode": [{"depth": test.get("n_depth", 0), "seqs": 1, "tok_s": rate(test)} for test in results if test["n_gen"]],
         "load_s": round(wall - one[0]["avg_ns"] / 1e9, 2), "peak_rss_mb": round(peak),
         "engine": {"name": "llama.cpp", "commit": results[0].get("build_commit"),
                    "number": results[0].get("build_number"), "threads": args.threads,
