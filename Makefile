@@ -2,7 +2,7 @@
 BUILD ?= build
 MESON_FLAGS ?=
 
-.PHONY: help setup build demo test test-san bench fuzz lint clean
+.PHONY: help setup build demo test test-san bench simulate fuzz lint clean
 
 help:
 	@echo "make demo      install what is needed, build, judge three policies with a small model"
@@ -11,6 +11,7 @@ help:
 	@echo "make test-san  unit tests under clang's address, undefined-behaviour and thread sanitizers"
 	@echo "make fuzz      every fuzz target for FUZZ_SECONDS (default 600) each"
 	@echo "make bench     speed on a random-weight model of the 20b shape (12 GB of disk in BENCH_FOLDER; LLAMA_BENCH)"
+	@echo "make simulate  do certificates keep their promises: 2,000 draws of each case (minutes)"
 	@echo "make lint      include order, formatting"
 
 setup:
@@ -37,6 +38,10 @@ test:
 test-san:
 	@tools/setup.sh test sanitizers
 	@tools/sanitize.sh
+
+simulate: build
+	@ninja -C $(BUILD) src/certify/simulate_certify
+	@$(BUILD)/src/certify/simulate_certify $(or $(DRAWS),2000)
 
 fuzz:
 	@tools/setup.sh test sanitizers
