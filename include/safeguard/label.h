@@ -10,12 +10,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+#define SG_LABEL_MAX_CATEGORIES 256
+#define SG_LABEL_MAX_NAME 1024 /* bytes of an id, a person, a group */
+#define SG_LABEL_MAX_TEXT (64 << 20)
+#define SG_LABEL_MAX_NOTES 1000 /* lines left out that are told one by one; the rest are counted */
+
 enum sg_label_role { SG_ROLE_GOLD, SG_ROLE_REVIEW, SG_ROLE_APPEAL, SG_ROLE_REASONER };
+
+/* "gold", "review", "appeal", "reasoner". */
+const char *sg_label_role_name(enum sg_label_role role);
+bool sg_label_role_of(const char *name, enum sg_label_role *role_out);
 
 /* Value of one category: 1, 0, or unknown. */
 #define SG_LABEL_UNKNOWN (-1)
@@ -44,24 +54,27 @@ struct sg_label_line {
 };
 
 struct sg_label_writer;
-/* Opens for appending, under a lock; a torn last line of a killed writer is completed by a line break, and readers
+/* Opens for appending, under a lock (SG_EUNAVAILABLE when another process holds it for 10 s); a torn last line of a killed writer is completed by a line break, and readers
  * report and skip it. */
 SG_MUST_CHECK enum sg_status sg_label_writer_open(const char *path, struct sg_label_writer **writer_out,
                                                   struct sg_error *err);
+/* Written at once, as one line. SG_EINVALID for what a label file may not hold: no "who", a reasoner in a person's
+ * role, a probability of a row that was picked by hand. */
 SG_MUST_CHECK enum sg_status sg_label_writer_add(struct sg_label_writer *writer, const struct sg_label_line *line,
                                                  struct sg_error *err);
 /* An attempt at a certificate: `json` is one object, written as {"attempt": …} and given back by sg_labels_attempt.
  */
 SG_MUST_CHECK enum sg_status sg_label_writer_attempt(struct sg_label_writer *writer, const char *json,
                                                      struct sg_error *err);
+/* Flushes to disk and destroys the writer, also on failure. NULL is SG_OK. */
 SG_MUST_CHECK enum sg_status sg_label_writer_close(struct sg_label_writer *writer, struct sg_error *err);
 
 /* --- reading: one item per content ------------------------------------------------------------------------- */
 
 enum sg_truth_source { SG_TRUTH_NONE, SG_TRUTH_REASONER, SG_TRUTH_PERSON };
 
-/* What is known of one content. A person outranks a reasoner; an appeal outranks a review, which outranks gold of an
- * older date; people of the same rank who disagree make it disputed. */
+/* What is known of one content. A person outranks a reasoner; an appeal outranks a review, which outranks gold;
+ * people of the same rank who disagree make it disputed. Of several reasoners the latest counts. */
 struct sg_labelled {
     const char *content_sha256;
     const char *id;   /* NULL when no line has one */
@@ -70,24 +83,48 @@ struct sg_labelled {
     int violation; /* 1, 0, SG_LABEL_UNKNOWN (also when disputed) */
     enum sg_truth_source source;
     bool disputed;
-    const char *drawn;
-    double p_drawn;         /* NaN when unknown */
-    const char *group;      /* never NULL: content_sha256 when alone */
-    int reasoner_violation; /* what the reasoner said, whoever decided: for agreement */
+    const char *drawn;       /* of the draw behind the lines of that source; NULL: no line says */
+    double p_drawn;          /* NaN when unknown */
+    double reasoner_p_drawn; /* of the draw behind the reasoner's lines, whoever decided */
+    const char *group;       /* never NULL: content_sha256 when alone; else the latest that a line gives */
+    int reasoner_violation;  /* what the reasoner said, whoever decided: for agreement */
 };
 
+/* What one person or reasoner says of a content: their last line. Borrowed until close. */
+struct sg_said {
+    const char *who;
+    enum sg_label_role role;
+    int violation;
+    const struct sg_label_value *categories;
+    size_t n_categories;
+    int64_t time;
+};
+
+/* What a content may be used for. Fixed for ever by a hash of its group, so that no row can both teach a screen and
+ * prove something about it, whoever trains, whatever came later and in whichever file it stands; and all rows of a
+ * group fall on one side. Half of the groups each. Trainers take SG_SPLIT_TRAIN unless they are told that nothing will
+ * be certified from these rows; certificates take SG_SPLIT_CERTIFY, always. docs/certificate.md says why. */
+enum sg_row_split { SG_SPLIT_TRAIN, SG_SPLIT_CERTIFY };
+enum sg_row_split sg_split_of_group(const char *group); /* `group` of struct sg_labelled */
+
 struct sg_labels;
-/* All lines of the files that belong to the policy (NULL: any policy). Also reads rows as data sets have them
- * ({"id","text","labels":{…}}, .gz too): those are gold labels of the file, drawn "picked" unless they say how. */
+/* All lines of the files that belong to the policy (NULL: any policy). Also reads data sets in every shape of
+ * docs/labels.md, .gz too: their rows are gold labels of the file, drawn "picked" unless they say how. A file that is
+ * not there, and one that is neither, is an error; a line that cannot be used is left out with a note. */
 SG_MUST_CHECK enum sg_status sg_labels_open(const char *const *paths, size_t n_paths, const char *policy_sha256,
                                             struct sg_labels **labels_out, struct sg_error *err);
 void sg_labels_close(struct sg_labels *labels);
+/* A label file (also an empty one), or a data set? Attempts are kept in label files. */
+SG_MUST_CHECK enum sg_status sg_label_file_is(const char *path, bool *yes_out, struct sg_error *err);
 
 size_t sg_labels_count(const struct sg_labels *labels);
 const struct sg_labelled *sg_labels_at(const struct sg_labels *labels, size_t i); /* borrowed until close */
-/* Value of item i for a category; "any" means its violation. */
+bool sg_labels_find(const struct sg_labels *labels, const char *content_sha256, size_t *i_out);
+/* Value of item i for a category; "any" means its violation. Unknown for everything when the item is disputed. */
 int sg_labels_value(const struct sg_labels *labels, size_t i, const char *category);
 const char *const *sg_labels_categories(const struct sg_labels *labels, size_t *n_out);
+/* Everybody's last word on item i, in the order of their first lines; at most `max` are written, the count is returned. */
+size_t sg_labels_said(const struct sg_labels *labels, size_t i, struct sg_said *said_out, size_t max);
 /* Attempts at certificates, oldest first, as JSON text. */
 const char *const *sg_labels_attempts(const struct sg_labels *labels, size_t *n_out);
 /* Lines left out and why, for the user to see: "labels.jsonl line 7: …". */

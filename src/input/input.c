@@ -59,7 +59,7 @@ static enum sg_status settle_encoding(struct sg_input *input, struct sg_error *e
     } refused[] = {
         {"\xff\xfe\0\0", 4, "UTF-32; save it as UTF-8"},
         {"\0\0\xfe\xff", 4, "UTF-32; save it as UTF-8"},
-        {"\x1f\x8b", 2, "compressed with gzip; decompress it first (gunzip -c FILE | … --batch -)"},
+        {"\x1f\x8b", 2, "compressed with gzip more than once; decompress it first"},
         {"\x28\xb5\x2f\xfd", 4, "compressed with zstd; decompress it first"},
         {"PK\3\4", 4, "a zip file or a workbook; save the sheet as CSV in UTF-8"},
     };
@@ -152,16 +152,25 @@ static enum sg_status refuse_doubled_ids(struct sg_input *input, struct sg_error
                    input->name, input->ids.data + first->id, first->line, second->line, n_doubled);
 }
 
+static bool ends(const char *name, size_t len, const char *ending)
+{
+    size_t n = strlen(ending);
+    return len >= n && strncasecmp(name + len - n, ending, n) == 0;
+}
+
 static enum sg_status settle_format(struct sg_input *input, struct sg_error *err)
 {
     if (input->options.format != SG_INPUT_BY_NAME)
         return SG_OK;
-    const char *ending = strrchr(input->name, '.');
-    if (ending && (strcasecmp(ending, ".jsonl") == 0 || strcasecmp(ending, ".ndjson") == 0)) {
+    size_t len = strlen(input->name);
+    if (ends(input->name, len, ".gz"))
+        len -= 3;
+    bool tabs = ends(input->name, len, ".tsv");
+    if (ends(input->name, len, ".jsonl") || ends(input->name, len, ".ndjson")) {
         input->options.format = SG_INPUT_JSONL;
-    } else if (ending && (strcasecmp(ending, ".csv") == 0 || strcasecmp(ending, ".tsv") == 0)) {
+    } else if (tabs || ends(input->name, len, ".csv")) {
         input->options.format = SG_INPUT_CSV;
-        if (strcasecmp(ending, ".tsv") == 0 && !input->options.separator)
+        if (tabs && !input->options.separator)
             input->options.separator = '\t';
     } else {
         return sg_fail(err, SG_EINVALID,
@@ -174,6 +183,8 @@ static enum sg_status settle_format(struct sg_input *input, struct sg_error *err
 static enum sg_status read_rows(struct sg_input *input, struct sg_error *err)
 {
     enum sg_status status = settle_format(input, err);
+    if (status == SG_OK)
+        status = sg_gz_inflate(input->name, &input->text, err);
     if (status == SG_OK)
         status = settle_encoding(input, err);
     if (status != SG_OK)
@@ -204,11 +215,12 @@ static enum sg_status open_text(const char *name, struct sg_buffer *text, const 
     *input_out = NULL;
     struct sg_input *input = calloc(1, sizeof *input);
     if (input)
-        input->fields = calloc(1, sizeof *input->fields);
+        input->fields = calloc(2, sizeof *input->fields);
     if (!input || !input->fields) {
         free(input);
         return sg_fail(err, SG_ENOMEM, "%s: out of memory", name);
     }
+    input->header = input->fields + 1;
     input->name = name;
     input->options = *options;
     input->text = *text;
@@ -256,7 +268,9 @@ void sg_input_close(struct sg_input *input)
     sg_buffer_free(&input->notes);
     sg_buffer_free(&input->row);
     sg_buffer_free(&input->fields->text);
+    sg_buffer_free(&input->header->text);
     free(input->fields);
+    json_decref(input->object);
     free(input->records);
     free(input->by_id);
     free(input);

@@ -17,12 +17,20 @@
 
 enum sg_input_format { SG_INPUT_BY_NAME, SG_INPUT_JSONL, SG_INPUT_CSV };
 
+struct sg_input_options;
+/* Told the columns of the header, or the keys of the first object, before anything is read: may set text_field and
+ * id_field, or refuse the file. */
+typedef enum sg_status (*sg_input_settle_fn)(void *context, const struct sg_slice *names, size_t n,
+                                             struct sg_input_options *options, struct sg_error *err);
+
 struct sg_input_options {
-    enum sg_input_format format; /* BY_NAME: .jsonl, .ndjson, .csv, .tsv */
+    enum sg_input_format format; /* BY_NAME: .jsonl, .ndjson, .csv, .tsv, and each of them with .gz */
     const char *text_field;      /* NULL: "text" (JSONL: or "messages") */
     const char *id_field;        /* NULL: "id" where there is one, else the row's number */
     char separator;              /* CSV; 0: from the header line */
     int skip_lines;              /* lines above the header, or above the first row */
+    sg_input_settle_fn settle;   /* NULL: the names above stand */
+    void *settle_context;
 };
 
 struct sg_input_row {
@@ -35,7 +43,7 @@ struct sg_input_row {
 
 struct sg_input;
 
-/* `path` "-" is standard input. SG_EINVALID for what the options ask and the file does not have; SG_EFORMAT for
+/* `path` "-" is standard input. What is compressed with gzip is read through it. SG_EINVALID for what the options ask and the file does not have; SG_EFORMAT for
  * what is refused (with the line); for a doubled id both lines are named. */
 SG_MUST_CHECK enum sg_status sg_input_open(const char *path, const struct sg_input_options *options,
                                            struct sg_input **input_out, struct sg_error *err);

@@ -22,7 +22,7 @@ static void end_field(struct csv_fields *fields)
     fields->n++;
 }
 
-static struct sg_slice field(const struct csv_fields *fields, size_t i)
+struct sg_slice sg_csv_field(const struct csv_fields *fields, size_t i)
 {
     size_t start = i ? fields->ends[i - 1] : 0;
     return (struct sg_slice){sg_buffer_text(&fields->text) + start, fields->ends[i] - start};
@@ -93,7 +93,7 @@ static size_t find_column(const struct csv_fields *fields, const char *name, siz
 {
     size_t found = 0;
     for (size_t i = 0; i < fields->n && i < SG_INPUT_MAX_COLUMNS; i++)
-        if (sg_slice_equal(field(fields, i), sg_slice_of(name)) && found++ == 0)
+        if (sg_slice_equal(sg_csv_field(fields, i), sg_slice_of(name)) && found++ == 0)
             *column_out = i;
     return found;
 }
@@ -150,7 +150,7 @@ static enum sg_status no_text_column(struct sg_input *input, struct csv below, s
 {
     struct sg_buffer names = {0};
     for (size_t i = 0; i < fields->n && i < 24; i++) {
-        struct sg_slice column = field(fields, i);
+        struct sg_slice column = sg_csv_field(fields, i);
         bool plain = column.len > 0 && column.len <= 32 && sg_utf8_valid(column);
         sg_buffer_printf(&names, "%s", i ? ", " : "");
         if (plain)
@@ -182,6 +182,24 @@ static enum sg_status no_text_column(struct sg_input *input, struct csv below, s
     return status;
 }
 
+/* Keep the header, and let the caller choose by its names. */
+static enum sg_status settle_columns(struct sg_input *input, size_t line, struct sg_error *err)
+{
+    const struct csv_fields *fields = input->fields;
+    struct sg_slice names[SG_INPUT_MAX_COLUMNS];
+    sg_buffer_clear(&input->header->text);
+    sg_buffer_append(&input->header->text, sg_buffer_text(&fields->text), fields->text.len);
+    memcpy(input->header->ends, fields->ends, fields->n * sizeof *fields->ends);
+    input->header->n = fields->n;
+    enum sg_status status = sg_buffer_status(&input->header->text, err);
+    if (status != SG_OK || !input->options.settle)
+        return status;
+    for (size_t i = 0; i < fields->n; i++)
+        names[i] = sg_csv_field(input->header, i);
+    status = input->options.settle(input->options.settle_context, names, fields->n, &input->options, err);
+    return status == SG_OK ? SG_OK : sg_fail_in(err, status, "line %zu", line);
+}
+
 static enum sg_status read_header(struct sg_input *input, struct csv *csv, struct sg_error *err)
 {
     size_t first_line = csv->line;
@@ -199,6 +217,9 @@ static enum sg_status read_header(struct sg_input *input, struct csv *csv, struc
         return status;
     if (fields->bad)
         return sg_fail(err, SG_EFORMAT, "line %zu: header: %s", line, fields->bad);
+    enum sg_status settled = settle_columns(input, line, err);
+    if (settled != SG_OK)
+        return settled;
     const char *text_name = input->options.text_field ? input->options.text_field : "text";
     const char *id_name = input->options.id_field ? input->options.id_field : "id";
     input->n_columns = fields->n;
@@ -224,7 +245,7 @@ static enum sg_status check_record(const struct sg_input *input, const struct cs
     if (fields->n != input->n_columns)
         return sg_fail(err, SG_EFORMAT, "%zu fields, expected %zu as in the header", fields->n, input->n_columns);
     if (input->id_column != SIZE_MAX)
-        return sg_input_check_id(field(fields, input->id_column), err);
+        return sg_input_check_id(sg_csv_field(fields, input->id_column), err);
     return SG_OK;
 }
 
@@ -242,7 +263,7 @@ enum sg_status sg_csv_index(struct sg_input *input, size_t at, size_t line, stru
         struct sg_slice id = {number, (size_t)snprintf(number, sizeof number, "%zu", input->n + 1)};
         bool good = check_record(input, fields, NULL) == SG_OK;
         if (good && input->id_column != SIZE_MAX)
-            id = field(fields, input->id_column);
+            id = sg_csv_field(fields, input->id_column);
         bool known = good || input->id_column == SIZE_MAX;
         status = sg_input_add(input, start, csv.at - start, start_line, known ? &id : NULL, err);
     }
@@ -259,7 +280,7 @@ enum sg_status sg_csv_row(struct sg_input *input, const struct record *record, s
         status = check_record(input, input->fields, err);
     if (status != SG_OK)
         return status;
-    row_out->text = field(input->fields, input->text_column);
+    row_out->text = sg_csv_field(input->fields, input->text_column);
     if (!sg_utf8_valid(row_out->text))
         return sg_fail(err, SG_EFORMAT, "the text is not UTF-8; save the file as UTF-8");
     return SG_OK;

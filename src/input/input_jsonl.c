@@ -3,8 +3,6 @@
 
 #include "base/utf8.h"
 
-#include <jansson.h>
-
 /* Numbers are read as doubles so that no integer is too big; the digits of an id come from the text. */
 #define JSON_FLAGS (JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
 
@@ -110,6 +108,21 @@ static enum sg_status find_id(const struct sg_input *input, struct sg_slice line
     return sg_input_check_id(*id_out, err);
 }
 
+/* Let the caller choose by the keys of the first object. */
+static enum sg_status settle_keys(struct sg_input *input, json_t *object, size_t line, struct sg_error *err)
+{
+    struct sg_slice names[SG_INPUT_MAX_COLUMNS];
+    size_t n = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach (object, key, value)
+        if (n < SG_INPUT_MAX_COLUMNS)
+            names[n++] = sg_slice_of(key);
+    enum sg_status status = input->options.settle(input->options.settle_context, names, n, &input->options, err);
+    input->options.settle = NULL;
+    return status == SG_OK ? SG_OK : sg_fail_in(err, status, "%s: line %zu", input->name, line);
+}
+
 enum sg_status sg_jsonl_index(struct sg_input *input, size_t at, size_t line, struct sg_error *err)
 {
     const char *text = sg_buffer_text(&input->text);
@@ -131,10 +144,13 @@ enum sg_status sg_jsonl_index(struct sg_input *input, size_t at, size_t line, st
         json_t *object;
         bool known = false;
         if (parse_line(row, &object, NULL) == SG_OK) {
+            if (input->options.settle)
+                status = settle_keys(input, object, line, err);
             enum sg_status found = find_id(input, row, object, &id, NULL);
             known = found == SG_OK || found == SG_ENOTFOUND;
         }
-        status = sg_input_add(input, start, row.len, line, known ? &id : NULL, err);
+        if (status == SG_OK)
+            status = sg_input_add(input, start, row.len, line, known ? &id : NULL, err);
         json_decref(object);
     }
     return status;
@@ -182,12 +198,14 @@ enum sg_status sg_jsonl_row(struct sg_input *input, const struct record *record,
 {
     struct sg_slice line = {input->text.data + record->offset, record->len}, id;
     json_t *object;
+    json_decref(input->object);
+    input->object = NULL;
     enum sg_status status = parse_line(line, &object, err);
     if (status != SG_OK)
         return status;
     status = find_id(input, line, object, &id, err);
     if (status == SG_OK || status == SG_ENOTFOUND)
         status = take_text(input, line, object, row_out, err);
-    json_decref(object);
+    input->object = object;
     return status;
 }

@@ -4,6 +4,8 @@
 
 #include "input/input.h"
 
+#include <jansson.h>
+
 /* A row as it stands in the text. */
 struct record {
     size_t offset, len, line;
@@ -29,9 +31,24 @@ struct sg_input {
     size_t n, cap;
     size_t *by_id, n_by_id; /* rows that have an id, in the order of their ids */
     struct sg_buffer row;   /* of the last sg_input_row */
-    struct csv_fields *fields;
+    struct csv_fields *fields;  /* CSV: of the last sg_input_row */
+    struct csv_fields *header;  /* CSV */
+    json_t *object;             /* JSONL: of the last sg_input_row */
     size_t text_column, id_column, n_columns; /* CSV; id_column SIZE_MAX: none */
 };
+
+/* The format that was settled: JSONL or CSV. */
+static inline enum sg_input_format sg_input_format(const struct sg_input *input)
+{
+    return input->options.format;
+}
+
+/* Field i of the record; borrowed until the next one is read. */
+struct sg_slice sg_csv_field(const struct csv_fields *fields, size_t i);
+
+/* Replace what is compressed with gzip (one member or several) by what it holds, at most SG_INPUT_MAX_BYTES; anything
+ * else is left alone. */
+SG_MUST_CHECK enum sg_status sg_gz_inflate(const char *name, struct sg_buffer *text, struct sg_error *err);
 
 /* Append a record; `id` NULL for none. */
 SG_MUST_CHECK enum sg_status sg_input_add(struct sg_input *input, size_t offset, size_t len, size_t line,

@@ -160,6 +160,14 @@ def test_encodings_of_jsonl(batch, encode):
     assert good(batch(encode(rows))) == [("é", "a"), ("2", "🙂 🙂")]
 
 
+def test_gzip_is_read_through(batch):
+    assert good(batch(gzip.compress(TEXT.encode()), "r.csv.gz")) == READ
+    assert good(batch(gzip.compress(TEXT.encode()), "r.csv")) == READ
+    both = gzip.compress(TEXT[:9].encode()) + gzip.compress(TEXT[9:].encode()) + b"\0" * 20
+    assert good(batch(both, "r.csv.gz")) == READ
+    assert good(batch(gzip.compress(b'{"id":"2","text":"a"}'), "r.jsonl.gz")) == [("2", "a")]
+
+
 def test_utf16_is_said(batch):
     assert b"UTF-16 little endian" in batch(b"\xff\xfe" + TEXT.encode("utf-16-le"), "r.csv").stderr
 
@@ -175,7 +183,10 @@ def test_unpaired_surrogate_is_said(batch):
     (TEXT.encode("utf-16-be"), "UTF-16 without"),
     (TEXT.encode("utf-32"), "UTF-32"),
     (b"\xff\xfe" + TEXT.encode("utf-16-le") + b"x", "even number"),
-    (gzip.compress(TEXT.encode()), "gzip"),
+    (gzip.compress(gzip.compress(TEXT.encode())), "more than once"),
+    (gzip.compress(TEXT.encode())[:-9], "ends too early"),
+    (gzip.compress(TEXT.encode())[:12] + b"\xff" * 40, "damaged gzip"),
+    (gzip.compress(TEXT.encode()) + b"rubbish", "damaged gzip"),
     (b"PK\x03\x04 and more", "workbook"),
     (b"id,text\r1,a\r2,b\r", "CR alone"),
     (b"", "no "),
