@@ -43,28 +43,40 @@ struct sg_reasoner;
  * context, at most 8,192). The model must outlive it. */
 SG_MUST_CHECK enum sg_status sg_reasoner_native(struct sg_model *model, int context,
                                                 struct sg_reasoner **reasoner_out, struct sg_error *err);
-/* A reasoner on any server that speaks OpenAI's chat completions: vLLM, SGLang, llama-server, Ollama, OpenAI.
- * Zero means the default in brackets. Strings are copied. */
+#define SG_REMOTE_MAX_IN_FLIGHT 1024
+#define SG_REMOTE_MAX_VOTES 64
+
+/* A reasoner on any server that speaks OpenAI's chat completions: vLLM, SGLang, llama-server, Ollama, OpenAI
+ * (docs/remote.md). Zero means the default in brackets. Strings are copied. */
 struct sg_remote_options {
     const char *url;     /* "http://host:8000/v1"; with or without /chat/completions */
     const char *model;   /* the server's name for it */
     const char *api_key; /* NULL: $SAFEGUARD_REASONER_KEY, else none */
     int in_flight;       /* checks at a time [4] */
     double connect_ms, first_token_ms, idle_ms, total_ms; /* time-outs [5 s, 120 s, 60 s, 600 s] */
-    int retries;                                          /* of what may be repeated: no connection, 429, 5xx [3] */
-    int breaker; /* failures in a row after which calls fail at once for a while [8] */
-    int votes;   /* answers to ask for where the server gives no logprobs; 0 or 1: none */
+    int retries;          /* of what may be repeated: no connection, a broken one, 429, 5xx [3]; -1: none */
+    double retry_ms;      /* about how long to wait before the first retry; doubled for each further one [500] */
+    int breaker;          /* failures in a row after which calls fail at once for a while [8] */
+    int votes;            /* answers to ask for where the server gives no logprobs; 0 or 1: none */
 };
+/* True when a key (api_key or $SAFEGUARD_REASONER_KEY) would travel unencrypted to another machine. */
+bool sg_remote_exposes_key(const struct sg_remote_options *options);
+/* Connects to nobody yet. SG_EINVALID for a URL, key or model name that cannot be one. */
 SG_MUST_CHECK enum sg_status sg_reasoner_remote(const struct sg_remote_options *options,
                                                 struct sg_reasoner **reasoner_out, struct sg_error *err);
-/* How many checks it takes at a time: 1 for the native one. */
+/* A reasoner that repeats what a file says of a content: JSON lines (also gzip) of verdicts as check writes them, of
+ * labels, or of a data set; `category` chooses among a row's labels, NULL: the worst of them. A content that the file
+ * does not know is undecided. For dry runs, forecasts and tests. SG_EFORMAT names the line. */
+SG_MUST_CHECK enum sg_status sg_reasoner_replay(const char *path, const char *category,
+                                                struct sg_reasoner **reasoner_out, struct sg_error *err);
+/* How many checks it takes at a time: 1 for the native one. Further ones wait. */
 int sg_reasoner_in_flight(const struct sg_reasoner *reasoner);
 void sg_reasoner_destroy(struct sg_reasoner *reasoner);
 
 /* Judge one content under one policy; blocks until the verdict. From as many threads at a time as
- * sg_reasoner_in_flight says. `verdict` must
- * be initialised; it is filled also when undecided (reason says why: budget, context, unreadable, low label mass,
- * deadline, cancelled). Errors are for what could not be judged at all: SG_ELIMIT (the policy alone exceeds the
+ * sg_reasoner_in_flight says. `verdict` must be initialised; it is filled also when undecided (reason says why:
+ * budget, context, unreadable, low label mass, deadline, cancelled, a prompt that the server has cut). Errors are for
+ * what could not be judged at all: SG_ELIMIT (the policy alone exceeds the
  * context, with both numbers), SG_ENOTFOUND (a model without a tokenizer), SG_EUNAVAILABLE (a server that cannot be
  * reached or fails), SG_ENOMEM. `stream` may be NULL. */
 SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_policy *policy,
@@ -73,11 +85,12 @@ SG_MUST_CHECK enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, con
                                                void *stream_context, struct sg_verdict *verdict,
                                                struct sg_error *err);
 
-/* From any thread or a signal handler: the check in progress, or if there is none the next one, ends as undecided,
+/* From any thread or a signal handler: all checks in progress, or if there are none the next one, end as undecided,
  * "cancelled". */
 void sg_reasoner_cancel(struct sg_reasoner *reasoner);
 
-/* Tokens of the policy's prompt with this reasoner's tokenizer (for lint), without content. */
+/* Tokens of the policy's prompt with this reasoner's tokenizer (for lint), without content. SG_ENOTFOUND for a
+ * server: its tokenizer is not known. */
 SG_MUST_CHECK enum sg_status sg_reasoner_count(struct sg_reasoner *reasoner, const char *text, size_t len,
                                                int64_t *tokens_out, struct sg_error *err);
 

@@ -1,23 +1,44 @@
-/* safeguard check --batch: the rows of a file, one after the other, into JSON lines. */
+/* safeguard check --batch: the rows of a file into JSON lines, as many at a time as the reasoner takes.
+ *
+ * Workers take rows in the order of the file and judge them; this thread writes their lines in that order. A worker
+ * is at most WINDOW_PER_WORKER rows per worker ahead of what is written. */
 #include "cli/batch_out.h"
 #include "cli/check.h"
 #include "cli/render.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 20
+#define WINDOW_PER_WORKER 8
+#define MAX_UNAVAILABLE 8 /* rows in a row for which the reasoner was unavailable: then the run ends */
+
+/* A row on its way. lines[policy] is its JSON text, NULL for what was answered before. */
+struct job {
+    bool done;
+    char **lines;
+    enum sg_status status; /* not SG_OK: this ends the run */
+    struct sg_error err;
+    bool kept, failed, unavailable;
+    size_t n_decided[3], n_review;
+};
 
 struct batch {
     struct sg_check_run *run;
     struct sg_input *input;
     struct sg_out out;
     struct sg_render render; /* for its progress stream */
-    size_t n_rows, row;      /* row: the one in hand, from 0 */
-    size_t n_judged, n_kept, n_failed, n_decided[3], n_review;
-    bool row_failed;
-    double started, shown, judged_seconds;
+    size_t n_rows;
+    pthread_mutex_t mutex;  /* guards everything below, the input and the progress */
+    pthread_cond_t changed; /* a job is done, a row was written, or the run ends */
+    size_t next, row;       /* the next to be taken; the next to be written */
+    struct job *jobs;       /* [n_jobs]: row i is at i % n_jobs */
+    size_t n_jobs, n_workers;
+    bool ends; /* take no more rows */
+    size_t n_judged, n_kept, n_failed, n_decided[3], n_review, n_unavailable;
+    double started, shown;
 };
 
 static void show_progress(struct batch *batch, const struct sg_stream_event *event)
@@ -47,47 +68,41 @@ static void show_progress(struct batch *batch, const struct sg_stream_event *eve
 
 static void on_stream(void *context, const struct sg_stream_event *event)
 {
-    show_progress(context, event);
+    struct batch *batch = context;
+    pthread_mutex_lock(&batch->mutex);
+    show_progress(batch, event);
+    pthread_mutex_unlock(&batch->mutex);
 }
 
-static enum sg_status write_line(struct batch *batch, size_t policy, const char *json, struct sg_error *err)
-{
-    if (!batch->out.path)
-        sg_render_end(&batch->render); /* the same terminal, perhaps */
-    return sg_out_write(&batch->out, batch->row * batch->run->n_policies + policy, json, err);
-}
+/* --- judging ---------------------------------------------------------------------------------------------- */
 
 /* What could not be judged: {"schema":1,"id":…,"row":…,"line":…,"policy":{…},"error":{"code","text"}}. */
-static enum sg_status write_error(struct batch *batch, const struct sg_input_row *row, size_t policy,
-                                  const struct sg_error *what, struct sg_error *err)
+static enum sg_status error_line(struct batch *batch, struct job *job, const struct sg_input_row *row, size_t policy,
+                                 const struct sg_error *what, struct sg_error *err)
 {
     const struct sg_policy *judged_by = batch->run->policies[policy];
     json_t *line = json_pack("{s:i, s:s?, s:I, s:I, s:{s:s, s:s}, s:{s:s, s:s}}", "schema", SG_VERDICT_SCHEMA, "id",
                              row->id, "row", (json_int_t)row->row, "line", (json_int_t)row->line, "policy", "id",
                              sg_policy_id(judged_by), "sha256", sg_policy_sha256(judged_by), "error", "code",
                              sg_status_name(what->code), "text", what->text);
-    char *json = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    job->lines[policy] = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
-    enum sg_status status =
-        json ? write_line(batch, policy, json, err) : sg_fail(err, SG_ENOMEM, "out of memory for an error line");
-    free(json);
-    batch->row_failed = true;
-    return status;
+    job->failed = true;
+    return job->lines[policy] ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for an error line");
 }
 
 /* An error that every further row would meet as well ends the run. */
 static bool is_fatal(enum sg_status status)
 {
-    return status == SG_ELIMIT || status == SG_ENOTFOUND || status == SG_EUNAVAILABLE;
+    return status == SG_ELIMIT || status == SG_ENOTFOUND;
 }
 
-static enum sg_status judge(struct batch *batch, const struct sg_input_row *row, const struct sg_content *content,
-                            size_t policy, struct sg_error *err)
+static enum sg_status judge(struct batch *batch, struct job *job, const struct sg_input_row *row,
+                            const struct sg_content *content, size_t policy, struct sg_error *err)
 {
     struct sg_check_run *run = batch->run;
     struct sg_verdict verdict;
     struct sg_error what;
-    char *json = NULL;
     sg_verdict_init(&verdict);
     enum sg_status status = sg_reasoner_check(run->reasoner, run->policies[policy], content, &run->check, on_stream,
                                               batch, &verdict, &what);
@@ -96,53 +111,150 @@ static enum sg_status judge(struct batch *batch, const struct sg_input_row *row,
     } else if (status != SG_OK && is_fatal(status)) {
         *err = what;
     } else if (status != SG_OK) {
-        status = write_error(batch, row, policy, &what, err);
+        job->unavailable |= status == SG_EUNAVAILABLE;
+        status = error_line(batch, job, row, policy, &what, err);
     } else {
         free(verdict.id);
         verdict.id = strdup(row->id);
-        status = verdict.id ? sg_check_json(run, &verdict, &json, err) : sg_fail(err, SG_ENOMEM, "out of memory");
-        if (status == SG_OK)
-            status = write_line(batch, policy, json, err);
-        batch->n_decided[verdict.decision]++;
-        batch->n_review += verdict.needs_review;
+        status = verdict.id ? sg_check_json(run, &verdict, &job->lines[policy], err)
+                            : sg_fail(err, SG_ENOMEM, "out of memory");
+        job->n_decided[verdict.decision]++;
+        job->n_review += verdict.needs_review;
     }
-    free(json);
     sg_verdict_deinit(&verdict);
     return status;
 }
 
-static bool is_answered(const struct batch *batch, size_t policy)
+static bool is_answered(const struct batch *batch, size_t at, size_t policy)
 {
-    return batch->out.lines && batch->out.lines[batch->row * batch->run->n_policies + policy].len > 0;
+    return batch->out.lines && batch->out.lines[at * batch->run->n_policies + policy].len > 0;
 }
 
-static enum sg_status do_row(struct batch *batch, struct sg_error *err)
-{
+/* A row as judged content: what the input lends is copied, because other workers ask it for other rows. */
+struct taken {
     struct sg_input_row row;
+    struct sg_content *content;
+    enum sg_status readable;
     struct sg_error what;
-    struct sg_content *content = NULL;
+    bool *answered;
+};
+
+static enum sg_status take(struct batch *batch, size_t at, struct taken *taken, struct sg_error *err)
+{
+    struct sg_check_run *run = batch->run;
+    struct sg_input_row *row = &taken->row;
+    *taken = (struct taken){.answered = calloc(run->n_policies, sizeof *taken->answered)};
+    if (sg_interrupted)
+        return sg_fail(err, SG_ECANCELLED, "interrupted");
+    for (size_t i = 0; taken->answered && i < run->n_policies; i++)
+        taken->answered[i] = is_answered(batch, at, i);
+    taken->readable = sg_input_row(batch->input, at, row, &taken->what);
+    if (taken->readable == SG_OK)
+        taken->readable =
+            row->is_messages
+                ? sg_content_from_json(row->text.ptr, row->text.len, run->judge_index, &taken->content, &taken->what)
+                : sg_content_from_text(row->text.ptr, row->text.len, &taken->content, &taken->what);
+    bool good = taken->answered != NULL;
+    if (row->id) {
+        row->id = strdup(row->id);
+        good = good && row->id;
+    }
+    row->text = (struct sg_slice){NULL, 0};
+    return good ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a row");
+}
+
+/* The worker's part: without the lock, but for reading the input. */
+static void do_row(struct batch *batch, size_t at, struct job *job)
+{
+    struct taken taken;
     size_t n_policies = batch->run->n_policies, n_answered = 0;
-    for (size_t i = 0; i < n_policies; i++)
-        n_answered += is_answered(batch, i);
-    if (n_answered == n_policies) {
-        batch->n_kept++;
-        return SG_OK;
+    pthread_mutex_lock(&batch->mutex);
+    job->status = take(batch, at, &taken, &job->err);
+    pthread_mutex_unlock(&batch->mutex);
+    for (size_t i = 0; i < n_policies && job->status == SG_OK; i++) {
+        if (taken.answered[i])
+            n_answered++;
+        else if (taken.readable == SG_OK)
+            job->status = judge(batch, job, &taken.row, taken.content, i, &job->err);
+        else
+            job->status = error_line(batch, job, &taken.row, i, &taken.what, &job->err);
     }
-    enum sg_status readable = sg_input_row(batch->input, batch->row, &row, &what);
-    if (readable == SG_OK)
-        readable = row.is_messages
-                       ? sg_content_from_json(row.text.ptr, row.text.len, batch->run->judge_index, &content, &what)
-                       : sg_content_from_text(row.text.ptr, row.text.len, &content, &what);
+    job->kept = n_answered == n_policies;
+    sg_content_destroy(taken.content);
+    free((char *)taken.row.id);
+    free(taken.answered);
+}
+
+static void *work(void *argument)
+{
+    struct batch *batch = argument;
+    pthread_mutex_lock(&batch->mutex);
+    for (;;) {
+        while (!batch->ends && batch->next < batch->n_rows && batch->next >= batch->row + batch->n_jobs)
+            pthread_cond_wait(&batch->changed, &batch->mutex);
+        if (batch->ends || batch->next >= batch->n_rows)
+            break;
+        size_t at = batch->next++;
+        struct job *job = &batch->jobs[at % batch->n_jobs];
+        pthread_mutex_unlock(&batch->mutex);
+        do_row(batch, at, job);
+        pthread_mutex_lock(&batch->mutex);
+        job->done = true;
+        pthread_cond_broadcast(&batch->changed);
+    }
+    pthread_mutex_unlock(&batch->mutex);
+    return NULL;
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------- */
+
+/* The next row in order is done: its lines, and what it adds to the sums. Under the lock. */
+static enum sg_status write_row(struct batch *batch, struct job *job, struct sg_error *err)
+{
+    size_t n_policies = batch->run->n_policies;
     enum sg_status status = SG_OK;
-    batch->row_failed = false;
-    for (size_t i = 0; i < n_policies && status == SG_OK; i++) {
-        if (!is_answered(batch, i))
-            status =
-                readable == SG_OK ? judge(batch, &row, content, i, err) : write_error(batch, &row, i, &what, err);
+    for (size_t i = 0; i < n_policies; i++) {
+        if (job->lines[i] && status == SG_OK) {
+            if (!batch->out.path)
+                sg_render_end(&batch->render); /* the same terminal, perhaps */
+            status = sg_out_write(&batch->out, batch->row * n_policies + i, job->lines[i], err);
+        }
+        free(job->lines[i]);
+        job->lines[i] = NULL;
     }
-    sg_content_destroy(content);
-    batch->n_failed += batch->row_failed;
-    batch->n_judged++;
+    for (int i = 0; i < 3; i++)
+        batch->n_decided[i] += job->n_decided[i];
+    batch->n_review += job->n_review;
+    batch->n_failed += job->failed;
+    batch->n_kept += job->kept;
+    batch->n_judged += !job->kept;
+    batch->n_unavailable = job->unavailable ? batch->n_unavailable + 1 : job->kept ? batch->n_unavailable : 0;
+    if (status == SG_OK && job->status != SG_OK) {
+        *err = job->err;
+        status = job->status;
+    }
+    if (status == SG_OK && batch->n_unavailable >= MAX_UNAVAILABLE)
+        status = sg_fail(err, SG_EUNAVAILABLE, "the reasoner was unavailable for %zu rows in a row, see their lines",
+                         batch->n_unavailable);
+    return status;
+}
+
+/* Write rows in order until all are written or one ends the run. Under the lock. */
+static enum sg_status write_rows(struct batch *batch, struct sg_error *err)
+{
+    enum sg_status status = SG_OK;
+    while (status == SG_OK && batch->row < batch->n_rows) {
+        struct job *job = &batch->jobs[batch->row % batch->n_jobs];
+        if (!job->done) {
+            pthread_cond_wait(&batch->changed, &batch->mutex);
+            continue;
+        }
+        status = write_row(batch, job, err);
+        *job = (struct job){.lines = job->lines};
+        batch->row += status == SG_OK;
+        show_progress(batch, NULL);
+        pthread_cond_broadcast(&batch->changed);
+    }
     return status;
 }
 
@@ -151,14 +263,14 @@ static enum sg_status open_out(struct batch *batch, struct sg_error *err)
     struct sg_check_run *run = batch->run;
     if (!run->resume)
         return sg_out_create(run->out, run->overwrite, &batch->out, err);
-    char model[65];
+    char model[65] = ""; /* a server's model has no hash: its URL and name stand in the options */
     const char *policies[SG_LIST_MAX];
     struct sg_buffer options = {0};
     for (size_t i = 0; i < run->n_policies; i++)
         policies[i] = sg_policy_sha256(run->policies[i]);
     sg_check_options_json(run, &options);
     enum sg_status status = sg_buffer_status(&options, err);
-    if (status == SG_OK)
+    if (status == SG_OK && run->model)
         status = sg_model_sha256(run->model, model, err);
     struct sg_out_key key = {policies, run->n_policies, model, options.data};
     if (status == SG_OK)
@@ -191,15 +303,65 @@ static void say_notes(const struct batch *batch)
     }
 }
 
+static enum sg_status make_jobs(struct batch *batch, struct sg_error *err)
+{
+    batch->n_workers = (size_t)sg_reasoner_in_flight(batch->run->reasoner);
+    batch->n_jobs = batch->n_workers * WINDOW_PER_WORKER;
+    batch->jobs = calloc(batch->n_jobs, sizeof *batch->jobs);
+    bool good = batch->jobs != NULL;
+    for (size_t i = 0; good && i < batch->n_jobs; i++) {
+        batch->jobs[i].lines = calloc(batch->run->n_policies, sizeof(char *));
+        good = batch->jobs[i].lines != NULL;
+    }
+    return good ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for %zu rows in flight", batch->n_jobs);
+}
+
+static void free_jobs(struct batch *batch)
+{
+    for (size_t i = 0; batch->jobs && i < batch->n_jobs; i++) {
+        for (size_t k = 0; batch->jobs[i].lines && k < batch->run->n_policies; k++)
+            free(batch->jobs[i].lines[k]);
+        free(batch->jobs[i].lines);
+    }
+    free(batch->jobs);
+}
+
+/* Start workers, write, wait for the workers. When the run ends early, what is in flight is cancelled. */
+static enum sg_status run_workers(struct batch *batch, struct sg_error *err)
+{
+    pthread_t *workers = calloc(batch->n_workers, sizeof *workers);
+    size_t n = 0;
+    while (workers && n < batch->n_workers && n < batch->n_rows &&
+           pthread_create(&workers[n], NULL, work, batch) == 0)
+        n++;
+    pthread_mutex_lock(&batch->mutex);
+    enum sg_status status = n || !batch->n_rows ? SG_OK : sg_fail(err, SG_ENOMEM, "cannot start a thread");
+    if (status == SG_OK)
+        status = write_rows(batch, err);
+    batch->ends = true;
+    if (batch->next > batch->row)
+        sg_reasoner_cancel(batch->run->reasoner);
+    pthread_cond_broadcast(&batch->changed);
+    pthread_mutex_unlock(&batch->mutex);
+    for (size_t i = 0; i < n; i++)
+        pthread_join(workers[i], NULL);
+    free(workers);
+    return status;
+}
+
 /* All rows; the output file is open. */
 static enum sg_status run_rows(struct batch *batch, struct sg_error *err)
 {
-    enum sg_status status = SG_OK;
+    pthread_mutex_init(&batch->mutex, NULL);
+    pthread_cond_init(&batch->changed, NULL);
     batch->started = sg_now();
-    for (; batch->row < batch->n_rows && status == SG_OK; batch->row += status == SG_OK) {
-        show_progress(batch, NULL);
-        status = sg_interrupted ? sg_fail(err, SG_ECANCELLED, "interrupted") : do_row(batch, err);
-    }
+    show_progress(batch, NULL);
+    enum sg_status status = make_jobs(batch, err);
+    if (status == SG_OK)
+        status = run_workers(batch, err);
+    free_jobs(batch);
+    pthread_cond_destroy(&batch->changed);
+    pthread_mutex_destroy(&batch->mutex);
     sg_render_end(&batch->render);
     struct sg_error closing;
     enum sg_status closed = sg_out_close(&batch->out, &closing);
@@ -221,7 +383,7 @@ int sg_batch_run(struct sg_check_run *run)
     sg_render_init(&batch.render, run->quiet);
     say_notes(&batch);
     bool opened = false;
-    status = sg_check_open_model(run, &err);
+    status = sg_reasoner_options_open(&run->reasoner_options, &run->model, &run->reasoner, &err);
     if (status == SG_OK) {
         status = open_out(&batch, &err);
         opened = status == SG_OK;

@@ -16,7 +16,8 @@ static const struct sg_verb verb = {
     .summary = "judge content against a written policy",
     .usage = "--policy FILE [--model MODEL] [TEXT…]\n"
              "       safeguard check --policy FILE [--model MODEL] --file FILE\n"
-             "       safeguard check --policy FILE [--model MODEL] --batch ROWS.jsonl|ROWS.csv [--out FILE]",
+             "       safeguard check --policy FILE [--model MODEL] --batch ROWS.jsonl|ROWS.csv [--out FILE]\n"
+             "       safeguard check --policy FILE --reasoner URL --reasoner-model NAME …",
     .about =
         "The model reads the policy and the content, reasons, and decides. The content is TEXT (several words are\n"
         "joined by spaces), or --file, or else standard input. It is hostile by assumption: nothing in it is taken "
@@ -30,6 +31,7 @@ static const struct sg_verb verb = {
         "  safeguard check --policy spam.md \"Buy followers, 5 $ for 1000!\"\n"
         "  safeguard check --policy spam.md --policy hate.md --json --file comment.txt\n"
         "  safeguard check --policy spam.md --model ollama:gpt-oss-safeguard:20b < comment.txt\n"
+        "  safeguard check --policy spam.md --reasoner http://gpu:8000/v1 --reasoner-model gpt-oss-safeguard-20b hi\n"
         "  safeguard check --policy chat.md --file talk.json --judge all\n"
         "  safeguard check --policy spam.md --batch rows.csv --text-field body --out verdicts.jsonl\n"
         "  safeguard check --policy spam.md --batch rows.csv --text-field body --out verdicts.jsonl --resume\n",
@@ -80,31 +82,14 @@ int sg_check_worse(int a, int b)
     return SG_EXIT_OK;
 }
 
-enum sg_status sg_check_open_model(struct sg_check_run *run, struct sg_error *err)
-{
-    char *path;
-    enum sg_status status = sg_model_locate(run->model_name, &path, err);
-    if (status != SG_OK)
-        return status;
-    struct sg_model_options options = {
-        .precision = strcmp(run->precision, "exact") == 0 ? SG_EXACT : SG_FAST,
-        .threads = run->threads,
-        .repack = run->repack,
-    };
-    status = sg_model_open(path, &options, &run->model, err);
-    if (status == SG_OK)
-        status = sg_reasoner_native(run->model, run->context, &run->reasoner, err);
-    free(path);
-    return status;
-}
-
 void sg_check_options_json(const struct sg_check_run *run, struct sg_buffer *out)
 {
     const char *effort = run->check.effort;
-    sg_buffer_printf(out, "{\"effort\":%s%s%s,\"reasoning_budget\":%d,\"precision\":\"%s\"", effort ? "\"" : "",
-                     effort ? effort : "null", effort ? "\"" : "", run->check.reasoning_budget, run->precision);
-    sg_buffer_printf(out, ",\"temperature\":%g,\"seed\":%" PRIu64 ",\"context\":%d,\"judge\":\"%s\"}",
-                     run->check.temperature, run->check.seed, run->context, run->judge ? run->judge : "last");
+    sg_buffer_printf(out, "{\"effort\":%s%s%s,\"reasoning_budget\":%d", effort ? "\"" : "", effort ? effort : "null",
+                     effort ? "\"" : "", run->check.reasoning_budget);
+    sg_reasoner_options_json(&run->reasoner_options, out);
+    sg_buffer_printf(out, ",\"temperature\":%g,\"seed\":%" PRIu64 ",\"judge\":\"%s\"}", run->check.temperature,
+                     run->check.seed, run->judge ? run->judge : "last");
 }
 
 enum sg_status sg_check_json(const struct sg_check_run *run, const struct sg_verdict *verdict, char **json_out,
@@ -223,9 +208,9 @@ static int check_one(struct sg_check_run *run, char **words, int n_words)
         return sg_say_error(&err, SG_EXIT_FAILURE);
     struct sg_render render;
     sg_render_init(&render, run->quiet || run->json);
-    if (render.progress)
+    if (render.progress && !run->reasoner_options.remote.url)
         fputs("loading the model …\r", render.progress);
-    enum sg_status status = sg_check_open_model(run, &err);
+    enum sg_status status = sg_reasoner_options_open(&run->reasoner_options, &run->model, &run->reasoner, &err);
     if (render.progress)
         fputs("\033[K", render.progress);
     int exit = SG_EXIT_OK;
@@ -270,6 +255,9 @@ static int check_use(struct sg_check_run *run, int n_words)
         return sg_say_usage(&verb, "%s goes with --batch", run->out ? "--out" : "--resume");
     if (run->resume && !run->out)
         return sg_say_usage(&verb, "--resume needs --out FILE");
+    const char *wrong = sg_reasoner_options_wrong(&run->reasoner_options);
+    if (wrong)
+        return sg_say_usage(&verb, "%s", wrong);
     if (run->resume && run->overwrite)
         return sg_say_usage(&verb, "--resume and --overwrite exclude each other");
     if (!run->batch && n_words == 0 && !run->file && isatty(STDIN_FILENO))
@@ -294,10 +282,7 @@ static int parse(struct sg_check_run *run, int *argc, char **argv)
     const struct sg_option options[] = {
         {"policy", SG_OPTION_LIST, &run->policy_paths, "FILE",
          "the policy, Markdown or plain text; several: each is judged by itself", 0, 0},
-        {"model", SG_OPTION_STRING, &run->model_name, "MODEL",
-         "a GGUF file or safetensors folder, ollama:NAME[:TAG], hf:OWNER/NAME, or a name\n"
-         "that safeguard pull knows",
-         0, 0},
+        SG_REASONER_OPTIONS(run->reasoner_options),
         {"file", SG_OPTION_STRING, &run->file, "FILE",
          "take the content from FILE; a name that ends in .json is read as a conversation", 0, 0},
         {"conversation", SG_OPTION_FLAG, &run->conversation, NULL,
@@ -312,13 +297,6 @@ static int parse(struct sg_check_run *run, int *argc, char **argv)
          "end the reasoning after so many tokens and ask for the decision", 0, 1e6},
         {"seed", SG_OPTION_U64, &run->check.seed, "N", "for --temperature above 0", 0, 0},
         {"temperature", SG_OPTION_DOUBLE, &run->check.temperature, "T", "0 (greedy) unless given", 0, 10},
-        {"precision", SG_OPTION_STRING, &run->precision, "exact|fast", "f32 or int8 activations (fast)", 0, 0},
-        {"threads", SG_OPTION_INT, &run->threads, "N", "one per processor unless given", 0, 1024},
-        {"context", SG_OPTION_INT, &run->context, "TOKENS",
-         "memory for so many tokens (the model's own, at most 8192); longer content is\njudged in windows", 0,
-         1 << 24},
-        {"no-repack", SG_OPTION_OFF, &run->repack, NULL,
-         "map the model as it is: loads at once and needs less memory, runs slower", 0, 0},
         {"batch", SG_OPTION_STRING, &run->batch, "ROWS",
          "judge every row of a .jsonl, .csv or .tsv file (- is stdin)", 0, 0},
         {"out", SG_OPTION_STRING, &run->out, "FILE", "--batch: where JSONL goes (standard output)", 0, 0},
@@ -339,11 +317,8 @@ static int parse(struct sg_check_run *run, int *argc, char **argv)
     struct sg_error err;
     if (sg_settings_load(&run->settings, &err) != SG_OK)
         return sg_say_error(&err, SG_EXIT_FAILURE);
-    run->precision = run->settings.precision ? run->settings.precision : "fast";
+    sg_reasoner_options_init(&run->reasoner_options, &run->settings);
     run->check.effort = run->settings.effort;
-    run->threads = run->settings.threads;
-    run->context = run->settings.context;
-    run->repack = run->settings.repack;
     int exit = sg_options_start(&verb, options, argc, argv, 0, INT_MAX);
     if (run->format)
         run->input.format = strcmp(run->format, "csv") == 0 ? SG_INPUT_CSV : SG_INPUT_JSONL;

@@ -3,8 +3,7 @@
 #define SG_CLI_CHECK_H
 
 #include "input/input.h"
-#include "cli/options.h"
-#include "hub/settings.h"
+#include "cli/reasoner_options.h"
 #include "safeguard/safeguard.h"
 
 #include <signal.h>
@@ -14,9 +13,9 @@ struct sg_check_run {
     struct sg_settings settings;
     /* from the command line */
     struct sg_list policy_paths;
-    const char *model_name, *precision, *judge, *file, *batch, *out;
-    int threads, context;
-    bool repack, quiet, json, conversation, resume, overwrite;
+    const char *judge, *file, *batch, *out;
+    bool quiet, json, conversation, resume, overwrite;
+    struct sg_reasoner_options reasoner_options;
     struct sg_check_options check;
     struct sg_input_options input;
     const char *format, *separator;
@@ -24,17 +23,14 @@ struct sg_check_run {
     int judge_index;
     struct sg_policy *policies[SG_LIST_MAX];
     size_t n_policies;
-    struct sg_model *model;
+    struct sg_model *model; /* NULL when a server judges */
     struct sg_reasoner *reasoner;
 };
 
 /* Set by Ctrl-C and SIGTERM between sg_catch_interrupts and the end; a second one ends the program at once. */
 extern volatile sig_atomic_t sg_interrupted;
-/* From now on an interrupt cancels the check in progress of `reasoner`. */
+/* From now on an interrupt cancels the checks in progress of `reasoner`. */
 void sg_catch_interrupts(struct sg_reasoner *reasoner);
-
-/* Open the model and the reasoner of `run`. */
-SG_MUST_CHECK enum sg_status sg_check_open_model(struct sg_check_run *run, struct sg_error *err);
 
 /* The verdict's JSON with the options as they were asked for ("options": effort, budget, context, judge …), so that
  * a line tells by what it was made and --resume can tell whether it is the same. free() *json_out. */

@@ -12,6 +12,7 @@
 
 #include "base/utf8.h"
 #include "reasoner/decide.h"
+#include "reasoner/describe.h"
 #include "reasoner/think.h"
 
 #define DEFAULT_CONTEXT 8192
@@ -101,25 +102,6 @@ static void on_end(void *context, enum sg_status status, const struct sg_error *
 
 /* --- one window ------------------------------------------------------------------------------------------- */
 
-static enum sg_status set_text(char **slot, const char *text, struct sg_error *err)
-{
-    char *copy = strdup(text);
-    if (!copy)
-        return sg_fail(err, SG_ENOMEM, "out of memory for a verdict");
-    free(*slot);
-    *slot = copy;
-    return SG_OK;
-}
-
-static enum sg_status set_repaired(char **slot, struct sg_slice text, struct sg_error *err)
-{
-    struct sg_buffer repaired = {0};
-    sg_utf8_repair(text, &repaired);
-    free(*slot);
-    *slot = sg_buffer_take(&repaired);
-    return *slot ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a verdict");
-}
-
 /* A check that ended without an answer is undecided for these reasons; anything else is an error. */
 static const char *undecided_reason(enum sg_status status)
 {
@@ -146,7 +128,7 @@ static enum sg_status fill_verdict(struct session *s, struct sg_verdict *verdict
         return s->status;
     }
     struct sg_slice thought = sg_thought_text(s->thought), answer = sg_decider_text(s->decider);
-    enum sg_status status = thought.len ? set_repaired(&verdict->reasoning, thought, err) : SG_OK;
+    enum sg_status status = thought.len ? sg_verdict_set_repaired(&verdict->reasoning, thought, err) : SG_OK;
     verdict->forced = sg_thought_forced(s->thought);
     verdict->n_prompt_tokens = s->usage.n_prompt;
     verdict->n_cached_tokens = s->usage.n_cached;
@@ -158,8 +140,8 @@ static enum sg_status fill_verdict(struct session *s, struct sg_verdict *verdict
     if (reason) {
         verdict->decision = SG_UNDECIDED;
         if (answer.len)
-            status = set_repaired(&verdict->output, answer, err);
-        return status == SG_OK ? set_text(&verdict->reason, reason, err) : status;
+            status = sg_verdict_set_repaired(&verdict->output, answer, err);
+        return status == SG_OK ? sg_verdict_set(&verdict->reason, reason, err) : status;
     }
     status = sg_verdict_parse(s->answers->policy, answer.ptr, answer.len, verdict, err);
     if (status != SG_OK)
@@ -181,7 +163,7 @@ static enum sg_status fill_verdict(struct session *s, struct sg_verdict *verdict
              verdict->label_mass, SG_LABEL_MASS_MIN);
     verdict->decision = SG_UNDECIDED;
     verdict->needs_review = false;
-    return set_text(&verdict->reason, text, err);
+    return sg_verdict_set(&verdict->reason, text, err);
 }
 
 /* Judge one prompt. */
@@ -306,7 +288,7 @@ static enum sg_status list_window(struct sg_verdict *verdict, size_t first_byte,
     struct sg_window *entry = &windows[verdict->n_windows];
     *entry = (struct sg_window){first_byte, n_bytes, window->decision, window->p_violation, NULL};
     verdict->n_windows++;
-    return window->reason ? set_text(&entry->reason, window->reason, err) : SG_OK;
+    return window->reason ? sg_verdict_set(&entry->reason, window->reason, err) : SG_OK;
 }
 
 /* `window` was judged and listed: keep the worse of it and what `verdict` holds, add up what both cost. */
@@ -410,46 +392,24 @@ static enum sg_status wait_for_hash(struct native *native, struct sg_error *err)
     return native->hash_status;
 }
 
-static enum sg_status describe(struct native *native, const struct sg_policy *policy,
-                               const struct sg_content *content, const struct sg_check_options *options,
-                               const char *effort, struct sg_verdict *verdict, struct sg_error *err)
+/* The model's part of the verdict. */
+static enum sg_status describe(struct native *native, struct sg_verdict *verdict, struct sg_error *err)
 {
     enum sg_status status = wait_for_hash(native, err);
     const struct {
         char **slot;
         const char *text;
     } fields[] = {
-        {&verdict->policy_id, sg_policy_id(policy)},
-        {&verdict->policy_sha256, sg_policy_sha256(policy)},
         {&verdict->model_name, sg_model_name(native->model)},
         {&verdict->model_sha256, native->sha256},
         {&verdict->precision, native->model->options.precision == SG_EXACT ? "exact" : "fast"},
         {&verdict->cpu, sg_model_cpu(native->model)},
-        {&verdict->effort, effort},
-        {&verdict->stage, "reasoner"},
     };
     for (size_t i = 0; status == SG_OK && i < sizeof fields / sizeof fields[0]; i++)
-        status = set_text(fields[i].slot, fields[i].text, err);
-    verdict->seed = options->seed;
-    verdict->temperature = options->temperature;
-    size_t n;
-    const char *const *parts = sg_content_not_judged(content, &n);
-    if (status == SG_OK && n) {
-        verdict->not_judged = calloc(n, sizeof *verdict->not_judged);
-        if (!verdict->not_judged)
-            return sg_fail(err, SG_ENOMEM, "out of memory for a verdict");
-        for (; status == SG_OK && verdict->n_not_judged < n; verdict->n_not_judged++)
-            status = set_text(&verdict->not_judged[verdict->n_not_judged], parts[verdict->n_not_judged], err);
-    }
+        status = sg_verdict_set(fields[i].slot, fields[i].text, err);
+    if (status == SG_OK && !isnan(verdict->p_violation))
+        status = sg_verdict_set(&verdict->p_source, "label tokens", err);
     return status;
-}
-
-static const char *today(char out[11])
-{
-    time_t now = time(NULL);
-    struct tm parts;
-    strftime(out, 11, "%Y-%m-%d", gmtime_r(&now, &parts));
-    return out;
 }
 
 /* A chat model without a reasoning channel rambles: it gets a budget by effort when none is given. */
@@ -467,9 +427,7 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
 {
     struct native *native = (struct native *)reasoner;
     double began = now_ms();
-    const char *effort = given->effort              ? given->effort
-                         : sg_policy_effort(policy) ? sg_policy_effort(policy)
-                                                    : "medium";
+    const char *effort = sg_check_effort(policy, given);
     struct sg_check_options options = *given;
     if (!options.reasoning_budget)
         options.reasoning_budget = default_budget(native, effort);
@@ -480,7 +438,7 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
         sg_answers_init(&answers, policy, native->model->tokenizer, sg_prompt_lead(&native->format), err);
     if (status != SG_OK)
         return sg_fail_in(err, status, "policy %s", sg_policy_id(policy));
-    sg_prompt_policy(&native->format, policy, effort, sg_policy_wants_date(policy) ? today(date) : NULL, &prefix);
+    sg_prompt_policy(&native->format, policy, effort, sg_check_date(policy, date), &prefix);
     struct sg_slice text;
     text.ptr = sg_content_text(content, &text.len);
     sg_prompt_content(&native->format, (struct sg_slice){"", 0}, &whole); /* what stands around any content */
@@ -499,7 +457,9 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
         status = judge_windows(native, &answers, &options, &prefix, text, sg_content_fixed_len(content),
                                context - used, stream, stream_context, verdict, err);
     if (status == SG_OK)
-        status = describe(native, policy, content, given, effort, verdict, err);
+        status = describe(native, verdict, err);
+    if (status == SG_OK)
+        status = sg_verdict_describe(verdict, policy, content, given, err);
     sg_tokens_free(&prefix);
     sg_tokens_free(&whole);
     sg_answers_deinit(&answers);
@@ -537,7 +497,13 @@ void sg_reasoner_script(struct sg_reasoner *reasoner, const int32_t *tokens, siz
     ((struct native *)reasoner)->n_script = n;
 }
 
-static const struct sg_reasoner_class native_class = {destroy, check, cancel, count};
+static int in_flight(const struct sg_reasoner *reasoner)
+{
+    (void)reasoner;
+    return 1;
+}
+
+static const struct sg_reasoner_class native_class = {destroy, check, cancel, count, in_flight};
 
 enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg_reasoner **reasoner_out,
                                   struct sg_error *err)

@@ -40,6 +40,11 @@ enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_p
     return reasoner->class->check(reasoner, policy, content, options, stream, stream_context, verdict, err);
 }
 
+int sg_reasoner_in_flight(const struct sg_reasoner *reasoner)
+{
+    return reasoner->class->in_flight(reasoner);
+}
+
 void sg_reasoner_cancel(struct sg_reasoner *reasoner)
 {
     reasoner->class->cancel(reasoner);

@@ -15,6 +15,7 @@ struct sg_reasoner_class {
     void (*cancel)(struct sg_reasoner *reasoner);
     enum sg_status (*count)(struct sg_reasoner *reasoner, const char *text, size_t len, int64_t *tokens_out,
                             struct sg_error *err);
+    int (*in_flight)(const struct sg_reasoner *reasoner);
 };
 
 struct sg_reasoner {

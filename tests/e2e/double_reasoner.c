@@ -1,7 +1,9 @@
 /* A stand-in for model and reasoner, so that the command line can be tested without a model: it answers at once and
  * does what the content tells it to. Linked into safeguard_double only; never shipped.
  *   BAD: violates · REVIEW: needs review · UNSURE: undecided · ESCAPE: reasoning full of terminal escapes
- *   SLOW: 10 s unless cancelled · PAUSE: 50 ms · FAIL: an error of this content · FATAL: an error of every content */
+ *   SLOW: 10 s unless cancelled · PAUSE: 50 ms · FAIL: an error of this content · FATAL: an error of every content
+ *   AWAY: the reasoner is unavailable
+ * As a server (--reasoner) it takes as many checks at a time as it is asked to. */
 #include "base/hash_cache.h"
 #include "cli/verbs.h"
 #include "safeguard/reasoner.h"
@@ -16,7 +18,8 @@ struct sg_model {
     char *path;
 };
 struct sg_reasoner {
-    struct sg_model *model;
+    struct sg_model *model; /* NULL: a server */
+    int in_flight;
     atomic_bool cancelled;
 };
 
@@ -50,7 +53,28 @@ enum sg_status sg_reasoner_native(struct sg_model *model, int context, struct sg
     (void)err;
     *reasoner_out = calloc(1, sizeof **reasoner_out);
     (*reasoner_out)->model = model;
+    (*reasoner_out)->in_flight = 1;
     return SG_OK;
+}
+
+bool sg_remote_exposes_key(const struct sg_remote_options *options)
+{
+    (void)options;
+    return false;
+}
+
+enum sg_status sg_reasoner_remote(const struct sg_remote_options *options, struct sg_reasoner **reasoner_out,
+                                  struct sg_error *err)
+{
+    (void)err;
+    *reasoner_out = calloc(1, sizeof **reasoner_out);
+    (*reasoner_out)->in_flight = options->in_flight ? options->in_flight : 4;
+    return SG_OK;
+}
+
+int sg_reasoner_in_flight(const struct sg_reasoner *reasoner)
+{
+    return reasoner->in_flight;
 }
 
 void sg_reasoner_destroy(struct sg_reasoner *reasoner)
@@ -95,6 +119,8 @@ enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_p
     const char *text = sg_content_text(content, &len);
     if (strstr(text, "FATAL"))
         return sg_fail(err, SG_ELIMIT, "the policy has 9000 tokens, the context 8192");
+    if (strstr(text, "AWAY"))
+        return sg_fail(err, SG_EUNAVAILABLE, "nobody at home");
     if (strstr(text, "FAIL"))
         return sg_fail(err, SG_EIO, "asked to fail");
     tell(stream, stream_context, SG_STREAM_PROMPT, "", 50);
@@ -118,10 +144,12 @@ enum sg_status sg_reasoner_check(struct sg_reasoner *reasoner, const struct sg_p
     verdict->policy_id = strdup(sg_policy_id(policy));
     verdict->policy_sha256 = strdup(sg_policy_sha256(policy));
     verdict->model_name = strdup("double");
-    verdict->model_sha256 = calloc(1, 65);
     verdict->effort = strdup(options->effort ? options->effort : "medium");
     verdict->precision = strdup("fast");
     verdict->stage = strdup("reasoner");
+    if (!reasoner->model)
+        return SG_OK;
+    verdict->model_sha256 = calloc(1, 65);
     return sg_model_sha256(reasoner->model, verdict->model_sha256, err);
 }
 
