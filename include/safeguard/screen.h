@@ -33,8 +33,10 @@ enum sg_signal {
 #undef X
 };
 
-#define SG_SCREEN_MAX_CATEGORIES 32
-#define SG_SCREEN_MAX_BYTES (64u << 20)
+#define SG_SCREEN_MAX_CATEGORIES 28
+#define SG_SCREEN_MAX_NAME 64      /* of a category, with its NUL */
+#define SG_SCREEN_MAX_BYTES (8u << 20) /* of a screen's file */
+#define SG_SCREEN_MAX_EXAMPLES 10000000
 
 struct sg_screen;
 
@@ -44,9 +46,14 @@ struct sg_screen_example {
     const char *text;
     size_t text_len;
     int value;       /* 1 or 0 */
-    double weight;   /* of its loss; 1 for most */
-    bool calibrates; /* drawn at random: may calibrate, then it is left out of the fit that calibration looks at */
+    double weight;   /* of its loss; 1 for most, 0 counts as 1 */
+    bool calibrates; /* drawn at random: may calibrate, by the margin of a fit that has not seen it */
+    double p_drawn;  /* of a row that calibrates: its inclusion probability; 0 counts as 1 */
+    uint64_t group;  /* sg_screen_group_hash; rows of one group stay together in cross-validation; 0: alone */
 };
+
+/* Of a group's name as labels have it (the content's own hash where it is alone); never 0. */
+uint64_t sg_screen_group_hash(const char *group);
 
 struct sg_screen_options {
     const char *policy_sha256;
@@ -82,6 +89,9 @@ const char *sg_screen_sha256(const struct sg_screen *screen); /* of the file's b
 const char *sg_screen_features_version(void);
 size_t sg_screen_n_categories(const struct sg_screen *screen);
 const char *sg_screen_category_name(const struct sg_screen *screen, size_t category);
+/* Was a row of this group (sg_screen_group_hash) learnt from? Such a row proves nothing about the screen. Never false
+ * for one that was; true for one in some 400 that was not. */
+bool sg_screen_learnt_from(const struct sg_screen *screen, uint64_t group);
 /* The whole description as a JSON object (examples, classes, C, calibration, sizes); free() it. */
 SG_MUST_CHECK enum sg_status sg_screen_info(const struct sg_screen *screen, char **json_out, struct sg_error *err);
 

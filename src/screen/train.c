@@ -1,0 +1,537 @@
+/* Labels → screen: folds, the choice of C, LIBLINEAR's fit, 8-bit weights, calibration.
+ *
+ * What cross-validation measures is what will run: a fold's model gets its 8-bit weights and scores the fold's texts
+ * with their windows and readings, so a C is chosen, and a calibration learnt, on margins as they will be. */
+#include "base/pool.h"
+#include "screen/calibrate.h"
+#include "screen/corpus.h"
+
+#include <stdlib.h>
+
+#define MAX_FOLDS 5
+#define CV_MAX_EXAMPLES 20000 /* C is chosen on a part of more */
+#define MAX_REPEATS 16        /* an example counts at most so many times another */
+#define EPSILON 0.001         /* LIBLINEAR's stop */
+
+static const double c_grid[] = {1, 3, 10, 30};
+#define N_GRID (sizeof c_grid / sizeof *c_grid)
+#define DEFAULT_C 10.0
+
+/* One category in training. */
+struct task {
+    const struct sg_screen_category *category;
+    const struct sg_corpus *corpus;
+    const struct sg_screen_options *options;
+    size_t n, n_positive;
+    size_t *rows;     /* [n] of the corpus */
+    int *repeats;     /* [n] how often an example stands in the problem: LIBLINEAR knows no weights of examples */
+    double loss_unit; /* what one repeat counts */
+    int n_folds;
+    int8_t *folds;    /* [n] -1: in no fold */
+    double *margins;  /* [n] by the model that has not seen the example, NaN where there is none */
+    struct sg_screen_model model;
+    int8_t *weights; /* [buckets] */
+};
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+    return x ^ x >> 31;
+}
+
+static bool is_positive(const struct task *task, size_t i)
+{
+    return task->category->examples[i].value == 1;
+}
+
+/* --- one fit ----------------------------------------------------------------------------------------------------- */
+
+static void say_nothing(const char *text)
+{
+    (void)text;
+}
+
+static void quantise(const double *weights, size_t n, double *scale_out, int8_t *out)
+{
+    double highest = 0;
+    for (size_t b = 0; b < n; b++)
+        highest = fmax(highest, fabs(weights[b]));
+    double scale = highest / 127;
+    for (size_t b = 0; b < n; b++)
+        out[b] = scale > 0 ? (int8_t)lround(weights[b] / scale) : 0;
+    *scale_out = scale;
+}
+
+/* Fit on all examples outside `fold` (-1: on all; with in_folds only those that are in a fold) → bias, scale, weights.
+ * Nothing is printed; LIBLINEAR's own allocations end the process when they fail, as it is written. */
+static enum sg_status fit(const struct task *task, int fold, bool in_folds, double c, struct sg_screen_model *model,
+                          int8_t *weights, struct sg_error *err)
+{
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < task->n; i++)
+        if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
+            n += (size_t)task->repeats[i];
+    double *y = malloc((n ? n : 1) * sizeof *y);
+    struct feature_node **x = malloc((n ? n : 1) * sizeof *x);
+    if (!y || !x || n > INT32_MAX) {
+        free(y);
+        free(x);
+        return sg_fail(err, SG_ENOMEM, "out of memory for a fit of %zu rows", n);
+    }
+    for (size_t i = 0; i < task->n; i++)
+        if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
+            for (int k = 0; k < task->repeats[i]; k++) {
+                y[at] = is_positive(task, i) ? 1 : -1;
+                x[at++] = task->corpus->nodes + task->corpus->starts[task->rows[i]];
+            }
+    struct problem problem = {
+        .l = (int)n,
+        .n = sg_corpus_bias_index(task->corpus),
+        .y = y,
+        .x = x,
+        .bias = 1,
+    };
+    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c * task->loss_unit};
+    set_print_string_function(say_nothing);
+    struct model *fitted = train(&problem, &parameter);
+    double sign = fitted->label[0] == 1 ? 1 : -1;
+    size_t buckets = (size_t)1 << task->corpus->bucket_bits;
+    if (fitted->nr_class == 2) {
+        if (sign < 0)
+            for (size_t b = 0; b <= buckets; b++)
+                fitted->w[b] = -fitted->w[b];
+        model->bias = fitted->w[buckets];
+        quantise(fitted->w, buckets, &model->scale, weights);
+    } else { /* a fold left one class: everything is of that class */
+        model->bias = sign;
+        model->scale = 0;
+        memset(weights, 0, buckets);
+    }
+    free_and_destroy_model(&fitted);
+    free(y);
+    free(x);
+    return SG_OK;
+}
+
+/* --- cross-validation -------------------------------------------------------------------------------------------- */
+
+struct unit_order {
+    uint64_t group, order;
+    bool positive;
+};
+
+static int by_group(const void *a, const void *b)
+{
+    const struct unit_order *x = a, *y = b;
+    return x->group < y->group ? -1 : x->group > y->group;
+}
+
+static int by_class(const void *a, const void *b)
+{
+    const struct unit_order *x = a, *y = b;
+    if (x->positive != y->positive)
+        return x->positive ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static uint64_t group_of(const struct task *task, size_t i)
+{
+    uint64_t group = task->category->examples[i].group;
+    return group ? group : mix(0x5EED0000u + i) | 1;
+}
+
+static const struct unit_order *find_group(const struct unit_order *units, size_t n, uint64_t group)
+{
+    struct unit_order key = {.group = group};
+    return bsearch(&key, units, n, sizeof key, by_group);
+}
+
+/* Groups are dealt out to the folds in turn, those with a positive example first. Of more than `most` examples, part of
+ * the groups stay in no fold (-1). n_folds 0: too few of a class. */
+static enum sg_status make_folds(struct task *task, size_t most, struct sg_error *err)
+{
+    struct unit_order *units = malloc((task->n ? task->n : 1) * sizeof *units);
+    if (!units)
+        return sg_fail(err, SG_ENOMEM, "out of memory for the folds of %zu examples", task->n);
+    size_t n = 0, n_positive = 0;
+    for (size_t i = 0; i < task->n; i++)
+        units[i] = (struct unit_order){.group = group_of(task, i), .positive = is_positive(task, i)};
+    qsort(units, task->n, sizeof *units, by_group);
+    for (size_t i = 0; i < task->n; i++) {
+        if (n > 0 && units[n - 1].group == units[i].group)
+            units[n - 1].positive |= units[i].positive;
+        else
+            units[n++] = units[i];
+    }
+    for (size_t u = 0; u < n; u++) {
+        units[u].order = mix(units[u].group ^ mix(task->options->seed + 1));
+        n_positive += units[u].positive;
+    }
+    size_t fewest = n_positive < n - n_positive ? n_positive : n - n_positive;
+    task->n_folds = fewest >= MAX_FOLDS ? MAX_FOLDS : fewest >= 2 ? (int)fewest : 0;
+    qsort(units, n, sizeof *units, by_class);
+    size_t share = task->n > most ? (size_t)((double)n * (double)most / (double)task->n) : n;
+    for (size_t u = 0, step = 0; u < n; u++) {
+        /* every (n / share)-th group, so that both classes keep their part */
+        bool kept = task->n_folds > 0 && (u + 1) * share / n > u * share / n;
+        units[u].order = kept ? step++ % (size_t)task->n_folds : SIZE_MAX;
+    }
+    qsort(units, n, sizeof *units, by_group);
+    for (size_t i = 0; i < task->n; i++)
+        task->folds[i] = (int8_t)find_group(units, n, group_of(task, i))->order;
+    free(units);
+    return SG_OK;
+}
+
+struct ranked {
+    double margin, weight;
+    bool positive;
+};
+
+static int by_margin_down(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return x->margin > y->margin ? -1 : x->margin < y->margin;
+}
+
+/* Σ (recall gained) · precision over the rows in falling order; ties count together. */
+static double average_precision(struct ranked *rows, size_t n)
+{
+    double positives = 0, area = 0, found = 0, taken = 0;
+    for (size_t i = 0; i < n; i++)
+        positives += rows[i].positive ? rows[i].weight : 0;
+    qsort(rows, n, sizeof *rows, by_margin_down);
+    for (size_t i = 0; i < n;) {
+        double gained = 0;
+        size_t end = i;
+        for (; end < n && rows[end].margin == rows[i].margin; end++) {
+            gained += rows[end].positive ? rows[end].weight : 0;
+            taken += rows[end].weight;
+        }
+        found += gained;
+        area += gained * found / taken;
+        i = end;
+    }
+    return positives > 0 ? area / positives : NAN;
+}
+
+struct job {
+    struct task *task;
+    int fold;
+    bool in_folds;
+    double c;
+    bool keep;   /* the margins into task->margins */
+    double area; /* average precision on the fold */
+    enum sg_status status;
+    struct sg_error err;
+};
+
+static enum sg_status run_fold(struct job *job)
+{
+    struct task *task = job->task;
+    size_t buckets = (size_t)1 << task->corpus->bucket_bits, n = 0;
+    struct sg_screen_scratch *scratch = NULL;
+    struct sg_screen_model model = {0};
+    int8_t *weights = malloc(buckets);
+    struct ranked *ranked = malloc((task->n ? task->n : 1) * sizeof *ranked);
+    enum sg_status status = sg_screen_scratch_create(&scratch, &job->err);
+    if (status == SG_OK && (!weights || !ranked))
+        status = sg_fail(&job->err, SG_ENOMEM, "out of memory for a fold");
+    if (status == SG_OK)
+        status = fit(task, job->fold, job->in_folds, job->c, &model, weights, &job->err);
+    struct sg_screen screen = {
+        .bucket_bits = task->corpus->bucket_bits,
+        .n_categories = 1,
+        .unseen_share = 2,
+        .idf = task->corpus->idf,
+        .seen = task->corpus->seen,
+        .models = &model,
+        .weights = {weights},
+    };
+    for (size_t i = 0; i < task->n && status == SG_OK; i++) {
+        const struct sg_screen_example *example = task->category->examples + i;
+        struct sg_screen_score score;
+        if (task->folds[i] != job->fold || (job->keep && !example->calibrates))
+            continue;
+        status = sg_screen_score(&screen, 0, example->text, example->text_len, scratch, &score, &job->err);
+        if (job->keep)
+            task->margins[i] = score.margin;
+        ranked[n++] = (struct ranked){score.margin, example->weight > 0 ? example->weight : 1, is_positive(task, i)};
+    }
+    if (status == SG_OK && !job->keep)
+        job->area = average_precision(ranked, n);
+    sg_screen_scratch_destroy(scratch);
+    free(weights);
+    free(ranked);
+    return status;
+}
+
+static void run_job(void *context, int item, int thread)
+{
+    struct job *job = (struct job *)context + item;
+    (void)thread;
+    job->status = run_fold(job);
+}
+
+static enum sg_status run_jobs(struct sg_pool *pool, struct job *jobs, int n, struct sg_error *err)
+{
+    sg_pool_run(pool, run_job, jobs, n);
+    for (int i = 0; i < n; i++)
+        if (jobs[i].status != SG_OK) {
+            if (err)
+                *err = jobs[i].err;
+            return jobs[i].status;
+        }
+    return SG_OK;
+}
+
+/* The C of the grid with the best average precision; the smaller of two that are as good. */
+static enum sg_status choose_c(struct task *task, struct sg_pool *pool, struct sg_error *err)
+{
+    struct job jobs[N_GRID * MAX_FOLDS];
+    int n = 0;
+    memset(jobs, 0, sizeof jobs);
+    task->model.c = task->options->c > 0 ? task->options->c : DEFAULT_C;
+    task->model.average_precision = NAN;
+    enum sg_status status = make_folds(task, CV_MAX_EXAMPLES, err);
+    if (status != SG_OK || task->n_folds == 0)
+        return status;
+    size_t n_grid = task->options->c > 0 ? 1 : N_GRID;
+    for (size_t g = n_grid; g-- > 0;) /* the longest first */
+        for (int fold = 0; fold < task->n_folds; fold++)
+            jobs[n++] = (struct job){.task = task,
+                                     .fold = fold,
+                                     .in_folds = true,
+                                     .c = task->options->c > 0 ? task->options->c : c_grid[g]};
+    status = run_jobs(pool, jobs, n, err);
+    if (status != SG_OK)
+        return status;
+    for (int first = n - task->n_folds; first >= 0; first -= task->n_folds) {
+        double area = 0;
+        for (int fold = 0; fold < task->n_folds; fold++)
+            area += jobs[first + fold].area / task->n_folds;
+        if (!(area <= task->model.average_precision + 1e-4)) {
+            task->model.average_precision = area;
+            task->model.c = jobs[first].c;
+        }
+    }
+    return SG_OK;
+}
+
+/* Calibrate on the margins that rows drawn at random have by fits without them. */
+static enum sg_status calibrate(struct task *task, struct sg_pool *pool, struct sg_error *err)
+{
+    size_t n = 0, n_positive = 0;
+    for (size_t i = 0; i < task->n; i++) {
+        n += task->category->examples[i].calibrates;
+        n_positive += task->category->examples[i].calibrates && is_positive(task, i);
+    }
+    if (n_positive < SG_CALIBRATION_MIN || n - n_positive < SG_CALIBRATION_MIN)
+        return SG_OK;
+    enum sg_status status = make_folds(task, SIZE_MAX, err);
+    if (status != SG_OK || task->n_folds == 0)
+        return status;
+    struct job jobs[MAX_FOLDS];
+    memset(jobs, 0, sizeof jobs);
+    for (int fold = 0; fold < task->n_folds; fold++)
+        jobs[fold] = (struct job){.task = task, .fold = fold, .c = task->model.c, .keep = true};
+    struct sg_calibration_row *rows = malloc(n * sizeof *rows);
+    if (!rows)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %zu calibration rows", n);
+    status = run_jobs(pool, jobs, task->n_folds, err);
+    size_t at = 0;
+    for (size_t i = 0; i < task->n && status == SG_OK; i++) {
+        const struct sg_screen_example *example = task->category->examples + i;
+        if (example->calibrates)
+            rows[at++] = (struct sg_calibration_row){task->margins[i], is_positive(task, i),
+                                                     example->p_drawn > 0 ? 1 / example->p_drawn : 1};
+    }
+    if (status == SG_OK && sg_calibrate(rows, at, &task->model.slope, &task->model.intercept)) {
+        task->model.n_calibration = n;
+        task->model.n_calibration_positive = n_positive;
+    }
+    free(rows);
+    return status;
+}
+
+/* --- a category -------------------------------------------------------------------------------------------------- */
+
+static void task_deinit(struct task *task)
+{
+    free(task->rows);
+    free(task->repeats);
+    free(task->folds);
+    free(task->margins);
+    free(task->weights);
+}
+
+/* Weights of examples as whole numbers of repeats: their ratio to the smallest weight. */
+static void make_repeats(struct task *task)
+{
+    double lowest = INFINITY;
+    for (size_t i = 0; i < task->n; i++) {
+        double weight = task->category->examples[i].weight;
+        lowest = fmin(lowest, weight > 0 ? weight : 1);
+    }
+    for (size_t i = 0; i < task->n; i++) {
+        double weight = task->category->examples[i].weight;
+        task->repeats[i] = (int)fmin(MAX_REPEATS, round((weight > 0 ? weight : 1) / lowest));
+    }
+    task->loss_unit = lowest;
+}
+
+static enum sg_status task_init(struct task *task, const struct sg_screen_category *category,
+                                const struct sg_corpus *corpus, const struct sg_screen_options *options,
+                                struct sg_error *err)
+{
+    size_t n = category->n_examples;
+    *task = (struct task){.category = category, .corpus = corpus, .options = options, .n = n};
+    task->rows = malloc((n + 1) * sizeof *task->rows);
+    task->repeats = malloc((n + 1) * sizeof *task->repeats);
+    task->folds = malloc(n + 1);
+    task->margins = malloc((n + 1) * sizeof *task->margins);
+    task->weights = malloc((size_t)1 << corpus->bucket_bits);
+    if (!task->rows || !task->repeats || !task->folds || !task->margins || !task->weights) {
+        task_deinit(task);
+        return sg_fail(err, SG_ENOMEM, "out of memory for %zu examples", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        task->rows[i] = sg_corpus_row(corpus, category->examples + i);
+        task->n_positive += is_positive(task, i);
+        task->folds[i] = -1;
+        task->margins[i] = NAN;
+    }
+    make_repeats(task);
+    snprintf(task->model.name, sizeof task->model.name, "%s", category->name);
+    task->model.n_examples = n;
+    task->model.n_positive = task->n_positive;
+    return SG_OK;
+}
+
+static void say(const struct sg_screen_options *options, const char *what, double done)
+{
+    if (options->progress)
+        options->progress(options->progress_context, what, done);
+}
+
+static enum sg_status train_category(struct task *task, struct sg_pool *pool, struct sg_error *err)
+{
+    say(task->options, "choosing C", 0);
+    enum sg_status status = choose_c(task, pool, err);
+    if (status == SG_OK) {
+        say(task->options, "fitting", 0.5);
+        status = fit(task, -1, false, task->model.c, &task->model, task->weights, err);
+    }
+    if (status == SG_OK) {
+        say(task->options, "calibrating", 0.8);
+        status = calibrate(task, pool, err);
+    }
+    return status;
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------- */
+
+static enum sg_status check_categories(const struct sg_screen_category *categories, size_t n, struct sg_error *err)
+{
+    if (n < 1 || n > SG_SCREEN_MAX_CATEGORIES)
+        return sg_fail(err, SG_EINVALID, "screen: %zu categories, expected 1 to %d", n, SG_SCREEN_MAX_CATEGORIES);
+    for (size_t c = 0; c < n; c++) {
+        const struct sg_screen_category *category = categories + c;
+        size_t positive = 0;
+        if (!category->name[0] || strlen(category->name) >= SG_SCREEN_MAX_NAME)
+            return sg_fail(err, SG_EINVALID, "screen: category %zu: a name has 1 to %d bytes", c,
+                           SG_SCREEN_MAX_NAME - 1);
+        if (category->n_examples > SG_SCREEN_MAX_EXAMPLES)
+            return sg_fail(err, SG_ELIMIT, "screen: %s: %zu examples, at most %d", category->name,
+                           category->n_examples, SG_SCREEN_MAX_EXAMPLES);
+        for (size_t i = 0; i < category->n_examples; i++) {
+            const struct sg_screen_example *example = category->examples + i;
+            if ((example->value != 0 && example->value != 1) || !(example->weight >= 0) || isinf(example->weight) ||
+                !(example->p_drawn >= 0 && example->p_drawn <= 1))
+                return sg_fail(err, SG_EINVALID,
+                               "screen: %s: example %zu: value, weight or probability is out of range",
+                               category->name, i);
+            positive += example->value == 1;
+        }
+        if (positive == 0 || positive == category->n_examples)
+            return sg_fail(err, SG_EINVALID,
+                           "screen: %s has %zu violating and %zu other examples: at least one of each is needed",
+                           category->name, positive, category->n_examples - positive);
+    }
+    return SG_OK;
+}
+
+/* Every group of every category, for sg_screen_learnt_from. A text that is alone has the group of its own hash. */
+static enum sg_status note_groups(const struct sg_screen_category *categories, size_t n, const struct sg_corpus *corpus,
+                                  int *bits_out, uint8_t **filter_out, struct sg_error *err)
+{
+    *bits_out = sg_learnt_bits(corpus->n_texts);
+    *filter_out = calloc(((size_t)1 << *bits_out) / 8, 1);
+    if (!*filter_out)
+        return sg_fail(err, SG_ENOMEM, "out of memory for the groups of %zu texts", corpus->n_texts);
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < categories[c].n_examples; i++) {
+            const struct sg_screen_example *example = categories[c].examples + i;
+            char sha256[SG_SHA256_HEX];
+            if (!example->group)
+                sg_sha256(example->text, example->text_len, sha256);
+            sg_learnt_add(*filter_out, *bits_out, example->group ? example->group : sg_screen_group_hash(sha256));
+        }
+    return SG_OK;
+}
+
+enum sg_status sg_screen_train(const struct sg_screen_category *categories, size_t n_categories,
+                               const struct sg_screen_options *options, struct sg_screen **screen_out,
+                               struct sg_error *err)
+{
+    struct sg_corpus corpus = {0};
+    struct sg_pool *pool = NULL;
+    struct task tasks[SG_SCREEN_MAX_CATEGORIES];
+    struct sg_screen_model models[SG_SCREEN_MAX_CATEGORIES];
+    const int8_t *weights[SG_SCREEN_MAX_CATEGORIES];
+    uint8_t *learnt = NULL;
+    int learnt_bits = 0;
+    size_t n = 0;
+    *screen_out = NULL;
+    enum sg_status status = check_categories(categories, n_categories, err);
+    if (status == SG_OK)
+        status = sg_pool_create(options->threads, &pool, err);
+    if (status == SG_OK) {
+        say(options, "reading", 0);
+        status = sg_corpus_create(categories, n_categories, &corpus, err);
+    }
+    while (status == SG_OK && n < n_categories) {
+        status = task_init(tasks + n, categories + n, &corpus, options, err);
+        if (status != SG_OK)
+            break;
+        n++;
+        status = train_category(tasks + n - 1, pool, err);
+        models[n - 1] = tasks[n - 1].model;
+        weights[n - 1] = tasks[n - 1].weights;
+    }
+    if (status == SG_OK)
+        status = note_groups(categories, n_categories, &corpus, &learnt_bits, &learnt, err);
+    if (status == SG_OK) {
+        const struct sg_screen_parts parts = {
+            .bucket_bits = corpus.bucket_bits,
+            .unseen_share = corpus.unseen_share,
+            .n_texts = corpus.n_texts,
+            .policy_sha256 = options->policy_sha256,
+            .idf = corpus.idf,
+            .seen = corpus.seen,
+            .learnt_bits = learnt_bits,
+            .learnt = learnt,
+            .models = models,
+            .weights = weights,
+            .n_categories = n_categories,
+        };
+        status = sg_screen_assemble(&parts, screen_out, err);
+    }
+    while (n > 0)
+        task_deinit(tasks + --n);
+    free(learnt);
+    sg_corpus_destroy(&corpus);
+    sg_pool_destroy(pool);
+    return status;
+}
