@@ -96,16 +96,15 @@ static void fold_ascii(struct sg_slice text, struct lane *lane)
     unsigned char *out = (unsigned char *)lane->text;
     uint8_t *kinds = lane->kinds;
     for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = in[i];
-        bool upper = (unsigned char)(c - 'A') < 26, lower = (unsigned char)(c - 'a') < 26;
-        bool digit = (unsigned char)(c - '0') < 10,
-             sign = (c == '@') | (c == '$') | (c == '!') | (c == '|') | (c == '+');
-        out[i] = (unsigned char)(c | (upper ? 32 : 0));
-        uint8_t kind = c <= 32 ? KIND_SPACE : KIND_PUNCT;
-        kind = sign ? KIND_SIGN : kind;
-        kind = digit ? KIND_DIGIT : kind;
-        kind = lower ? KIND_LOWER : kind;
-        kinds[i] = upper ? KIND_UPPER : kind;
+        uint8_t c = in[i];
+        uint8_t upper = (uint8_t)(c - 'A') < 26 ? 0xFF : 0, lower = (uint8_t)(c - 'a') < 26 ? 0xFF : 0;
+        uint8_t digit = (uint8_t)(c - '0') < 10 ? 0xFF : 0, space = c <= ' ' ? 0xFF : 0;
+        uint8_t sign = (c == '@' ? 0xFF : 0) | (c == '$' ? 0xFF : 0) | (c == '!' ? 0xFF : 0) | (c == '|' ? 0xFF : 0) |
+                       (c == '+' ? 0xFF : 0);
+        uint8_t other = (uint8_t) ~(upper | lower | digit | space | sign);
+        out[i] = c | (upper & 32);
+        kinds[i] = (uint8_t)((upper & KIND_UPPER) | (lower & KIND_LOWER) | (digit & KIND_DIGIT) |
+                             (space & KIND_SPACE) | (sign & KIND_SIGN) | (other & KIND_PUNCT));
     }
     if (lane->want_offsets) {
         for (size_t i = 0; i < text.len; i++)

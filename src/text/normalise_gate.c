@@ -32,8 +32,8 @@ struct gate {
     struct lane *text;
     struct letters spaced;
     size_t n_short;
-    /* leet */
-    size_t n_tokens, n_leet, n_weak;
+    size_t n_tokens;
+    size_t points, most; /* of leet: in the text, of one run */
 };
 
 static unsigned n_bits(uint32_t x)
@@ -123,7 +123,7 @@ static void end_joined(struct gate *gate, struct letters *chain, char separator)
         bool acronym = separator == '.' && capitals && chain->n <= ACRONYM_MAX;
         gate->normal->signals |= SG_SIGNAL_LETTER_SPACING;
         gate->normal->evasive |= !acronym;
-    } else if (chain->n == CHAIN_SHORT && chain->n_upper < chain->n && !is_list(chain)) {
+    } else if (chain->n == CHAIN_SHORT && !strchr("-/,", separator) && chain->n_upper < chain->n && !is_list(chain)) {
         gate->n_short++;
     }
     *chain = (struct letters){0};
@@ -167,36 +167,20 @@ static void joined_letters(struct gate *gate, size_t start, size_t end)
 /* --- leet ---------------------------------------------------------------------------------------------------- */
 
 #define LEET_MAX 24 /* longer runs of letters and digits are codes */
+/* Points of a run of letters, digits and signs: digits between letters are hardly ever ordinary, at an end they are
+ * more often so than not. A run or a text with LEET_SURE is evasive. */
+#define LEET_SURE 20
+#define LEET_SIGNAL 10
+/* Points of a text count when there are so many for its words: long texts have some model names. */
+#define LEET_WORDS 2
 
 /* What a digit or sign stands for; 0: nothing. '1' and '|' depend on what is around them. */
 static char leet_letter(char c)
 {
-    switch (c) {
-    case '0':
-        return 'o';
-    case '1':
-    case '!':
-    case '|':
-        return 'i';
-    case '3':
-        return 'e';
-    case '4':
-    case '@':
-        return 'a';
-    case '5':
-    case '$':
-        return 's';
-    case '7':
-    case '+':
-        return 't';
-    case '8':
-        return 'b';
-    case '9':
-    case '6':
-        return 'g';
-    default:
-        return 0;
-    }
+    static const char letters[128] = {
+        ['0'] = 'o', ['1'] = 'i', ['!'] = 'i', ['|'] = 'i', ['3'] = 'e', ['4'] = 'a', ['@'] = 'a',
+        ['5'] = 's', ['$'] = 's', ['7'] = 't', ['+'] = 't', ['8'] = 'b', ['9'] = 'g', ['6'] = 'g'};
+    return (unsigned char)c < 128 ? letters[(unsigned char)c] : 0;
 }
 
 static bool is_vowel(char c)
@@ -204,11 +188,19 @@ static bool is_vowel(char c)
     return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u' || c == 'y';
 }
 
+static bool is_one_of(char c, const char *set)
+{
+    return c && strchr(set, c);
+}
+
 /* A run of letters, digits and signs. */
 struct run {
+    const struct lane *text;
     size_t start, end;
-    unsigned n_letters, n_upper, n_digits, n_signs, n_hex, n_other;
-    unsigned n_groups, n_inner, n_strong;
+    unsigned n_letters, n_upper, n_hex, n_foreign; /* foreign: letters that are not ASCII */
+    unsigned n_digits, n_signs, n_groups;
+    bool odd; /* has a digit that stands for no letter */
+    unsigned points;
 };
 
 static bool is_letter(const struct lane *text, size_t i)
@@ -216,103 +208,162 @@ static bool is_letter(const struct lane *text, size_t i)
     return KIND_BIT(text->kinds[i]) & (KIND_LETTERS | KIND_BIT(KIND_CONT));
 }
 
-static bool tail_is(const struct lane *text, size_t at, size_t end, const char *const *words)
+static bool tail_is_one_of(const struct run *run, size_t at, const char *const *words, size_t n_words)
 {
-    for (; *words; words++) {
-        size_t n = strlen(*words);
-        if (end - at == n && memcmp(text->text + at, *words, n) == 0)
+    size_t n = run->end - at;
+    for (size_t i = 0; i < n_words; i++) {
+        if (strlen(words[i]) == n && memcmp(run->text->text + at, words[i], n) == 0)
             return true;
     }
     return false;
 }
 
-/* One group of digits and signs text[at, end) of the run. */
-static void leet_group(const struct lane *text, struct run *run, size_t at, size_t end)
+#define TAIL_IS_ONE_OF(run, at, words) tail_is_one_of(run, at, words, sizeof(words) / sizeof *(words))
+
+/* What follows a number in ordinary writing: plurals, ordinals, units; the first ones also inside a run (mp3s). */
+#define N_UNITS_INSIDE 15
+static const char *const units[] = {
+    "s",   "st",  "nd",   "rd",  "th",  "am",   "pm",   "mb",  "gb",   "kb", "kg",    "km",   "mins",
+    "hrs", "ers", "x",    "k",   "m",   "d",    "p",    "g",   "h",    "b",  "bn",    "tb",   "cm",
+    "mm",  "ml",  "hz",   "hr",  "min", "sec",  "secs", "er",  "in",   "ft", "lb",    "lbs",  "oz",
+    "yo",  "yr",  "yrs",  "mph", "mah", "w",    "v",    "c",   "f",    "l",  "t",     "i",    "a",
+    "usd", "mil", "each", "per", "way", "days", "day",  "bit", "star", "px", "times", "year", "years",
+    "e",   "eme", "ere",  "de",  "he",  "der",  "den",  "ste", "te",   "o",  "fps",   "stars"};
+
+/* log4j, mpi4py: a 4 that says "for". */
+static const char *const for_what[] = {"j", "py", "js", "net", "u", "me", "x", "all", "life", "ever", "sale", "free"};
+
+static bool has_vowel(const struct run *run, size_t from, size_t to)
 {
-    static const char *const ordinary[] = {"s",  "st", "nd",  "rd",  "th",   "am",  "pm", "x",  "k",  "m",
-                                           "d",  "p",  "g",   "mb",  "gb",   "kg",  "km", "cm", "mm", "ml",
-                                           "hz", "hr", "hrs", "min", "mins", "ers", "er", NULL};
-    run->n_groups++;
-    bool inner = at > run->start && end < run->end;
+    for (size_t i = from; i < to; i++) {
+        if (is_vowel(run->text->text[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Letters stand on both sides of the group text[at, end). */
+static unsigned inner_points(const struct run *run, size_t at, size_t end, bool digits, bool signs)
+{
+    const char *s = run->text->text;
+    char c = s[at];
     size_t n = end - at;
-    const char *s = text->text;
+    if (digits && signs)
+        return LEET_SURE;
+    if (signs) {
+        if (is_one_of(c, "@$"))
+            return n <= 2 ? LEET_SURE : 0;
+        if (c == '!') /* "wow!that" is a missing space: what stands in front is a word */
+            return n > 1 ? 0 : has_vowel(run, run->start, at) ? 6 : LEET_SURE;
+        return 5; /* also sums and alternatives */
+    }
+    if ((c != '0' && n == 1 && tail_is_one_of(run, end, units, N_UNITS_INSIDE)) ||
+        (c == '4' && n == 1 && TAIL_IS_ONE_OF(run, end, for_what)))
+        return 0;
+    if (n == 1 && is_one_of(c, "0134"))
+        return !is_vowel(s[at - 1]) && !is_vowel(s[end]) ? LEET_SURE : 12;
+    if (n == 1)
+        return is_one_of(c, "57") ? LEET_SURE : 5;
+    if (n == 2)
+        return s[at] == s[at + 1] && !is_one_of(c, "689") ? LEET_SURE : 10;
+    return n < 5 && run->n_letters > 1 ? 12 : 0;
+}
+
+/* The group starts or ends the run. */
+static unsigned edge_points(const struct run *run, size_t at, size_t end, bool digits, bool signs)
+{
+    const char *s = run->text->text;
+    char c = s[at];
+    size_t n = end - at;
+    bool leads = at == run->start;
+    size_t n_lower = run->n_letters - run->n_upper;
+    if (digits && signs)
+        return (leads && c == '$') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
+    if (signs)
+        return c == '$' && n == 1 && n_lower > 1 ? 8 : leads && c != '@' && n_lower > 1 ? 3 : 0;
+    if (n_lower < 2 || n > 2 || TAIL_IS_ONE_OF(run, end, units))
+        return n_lower == 1 && n < 3 && leads && !TAIL_IS_ONE_OF(run, end, units) ? 4 : 0;
+    if (n == 2)
+        return leads ? 5 : 1;
+    if (leads)
+        return is_one_of(c, "013457") ? 5 : 2;
+    return is_one_of(c, "03") ? 4 : 2;
+}
+
+static void leet_group(struct run *run, size_t at, size_t end)
+{
+    bool digits = false, signs = false;
+    run->n_groups++;
     for (size_t i = at; i < end; i++) {
-        if (!leet_letter(s[i]))
+        digits |= run->text->kinds[i] == KIND_DIGIT;
+        signs |= run->text->kinds[i] == KIND_SIGN;
+        if (!leet_letter(run->text->text[i])) {
+            run->odd = true;
             return;
-    }
-    if (!inner)
-        return;
-    run->n_inner++;
-    if (text->kinds[at] == KIND_DIGIT && tail_is(text, end, run->end, ordinary))
-        return;
-    char before = s[at - 1], after = s[end], c = s[at];
-    bool same = true;
-    for (size_t i = at + 1; i < end; i++)
-        same &= s[i] == c;
-    bool vowels = c == '0' || c == '1' || c == '3' || c == '4' || c == '@' || c == '!';
-    if (text->kinds[at] == KIND_SIGN) {
-        /* wow!that is a missing space: left of a letter's sign no word has ended yet */
-        bool left_vowel = false;
-        for (size_t i = run->start; i < at; i++)
-            left_vowel |= is_vowel(s[i]);
-        run->n_strong += (c == '@' || c == '$' || (c == '!' && !left_vowel)) && n <= 2;
-    } else if (n == 1 && vowels) {
-        run->n_strong += !is_vowel(before) && !is_vowel(after);
-    } else if (n == 1) {
-        run->n_strong += c == '5' || c == '7';
-    } else {
-        run->n_strong += n == 2 && same && c != '8' && c != '6' && c != '9';
-    }
-}
-
-static struct run measure(const struct lane *text, size_t start, size_t end)
-{
-    struct run run = {.start = start, .end = end};
-    for (size_t i = start; i < end;) {
-        enum kind kind = text->kinds[i];
-        if (kind == KIND_DIGIT || kind == KIND_SIGN) {
-            size_t group = i;
-            while (i < end && (text->kinds[i] == KIND_DIGIT || text->kinds[i] == KIND_SIGN)) {
-                run.n_digits += text->kinds[i] == KIND_DIGIT;
-                run.n_signs += text->kinds[i] == KIND_SIGN;
-                i++;
-            }
-            leet_group(text, &run, group, i);
-            continue;
         }
-        char c = text->text[i];
-        run.n_letters += kind != KIND_CONT;
-        run.n_upper += kind == KIND_UPPER;
-        run.n_other += kind == KIND_LETTER;
-        run.n_hex += c >= 'a' && c <= 'f';
-        i++;
     }
-    return run;
+    bool inner = at > run->start && end < run->end;
+    run->points += (inner ? inner_points : edge_points)(run, at, end, digits, signs);
 }
 
-static void leet_run(struct gate *gate, size_t start, size_t end)
+static void count_letters(struct run *run)
 {
-    const struct lane *text = gate->text;
-    while (end > start && text->kinds[end - 1] == KIND_SIGN)
-        end--; /* "what!" */
-    if (end - start < 3 || end - start > LEET_MAX)
-        return;
-    struct run run = measure(text, start, end);
-    if (run.n_letters == 0 || run.n_groups == 0 || run.n_other)
-        return;
-    bool hex = run.n_hex == run.n_letters && run.n_digits >= run.n_letters && end - start >= 4;
-    bool code = run.n_upper && run.n_upper < run.n_letters && !(run.n_upper == 1 && text->kinds[start] == KIND_UPPER);
-    bool short_code = run.n_upper == run.n_letters && run.n_letters < 3;
-    if (hex || code || short_code)
-        return;
-    gate->n_leet += run.n_strong > 0 && run.n_letters > 1;
-    gate->n_weak += run.n_strong == 0 && (run.n_inner || run.n_groups > 1);
+    for (size_t i = run->start; i < run->end; i++) {
+        enum kind kind = run->text->kinds[i];
+        char c = run->text->text[i];
+        run->n_digits += kind == KIND_DIGIT;
+        run->n_signs += kind == KIND_SIGN;
+        run->n_letters += (KIND_BIT(kind) & KIND_LETTERS) != 0;
+        run->n_upper += kind == KIND_UPPER;
+        run->n_foreign += kind == KIND_LETTER;
+        run->n_hex += c >= 'a' && c <= 'f';
+    }
 }
 
-/* The runs of a token. Addresses are no leet. */
-static void leet_token(struct gate *gate, size_t start, size_t end)
+/* Codes, hexadecimal numbers, 4x4, 1on1. */
+static bool is_code(const struct run *run)
 {
-    const struct lane *text = gate->text;
+    const char *s = run->text->text;
+    if (run->n_letters == 0 || run->n_digits + run->n_signs == 0 || run->n_foreign)
+        return true;
+    if (run->n_hex == run->n_letters && run->n_digits >= run->n_letters && run->n_letters + run->n_digits >= 4)
+        return true;
+    size_t first = run->start;
+    while (!is_letter(run->text, first))
+        first++;
+    bool capital = run->n_upper == 1 && run->text->kinds[first] == KIND_UPPER;
+    if (run->n_upper && run->n_upper < run->n_letters && !capital)
+        return true;
+    if (run->n_upper == run->n_letters && run->n_letters < 3 && run->n_signs == 0)
+        return true;
+    return run->n_letters <= 2 && run->text->kinds[run->start] == KIND_DIGIT && s[run->start] == s[run->end - 1];
+}
+
+static unsigned leet_run(const struct lane *text, size_t start, size_t end)
+{
+    while (end > start && (text->text[end - 1] == '!' || text->text[end - 1] == '+' || text->text[end - 1] == '|'))
+        end--; /* "what!", "18+" */
+    struct run run = {.text = text, .start = start, .end = end};
+    if (end - start < 2 || end - start > LEET_MAX)
+        return 0;
+    count_letters(&run);
+    if (is_code(&run))
+        return 0;
+    for (size_t i = start; i < end; i++) {
+        size_t group = i;
+        while (i < end && (text->kinds[i] == KIND_DIGIT || text->kinds[i] == KIND_SIGN))
+            i++;
+        if (i > group)
+            leet_group(&run, group, i);
+    }
+    if (run.n_groups > 1 && !run.odd && run.points > 0)
+        run.points += run.n_digits && run.n_signs ? LEET_SURE : 10;
+    return run.n_upper == run.n_letters ? run.points / 2 : run.points;
+}
+
+/* Addresses, assignments and markup are no leet. */
+static bool is_address(const struct lane *text, size_t start, size_t end)
+{
     size_t at_sign = SIZE_MAX;
     for (size_t i = start; i < end; i++) {
         char c = text->text[i];
@@ -320,10 +371,18 @@ static void leet_token(struct gate *gate, size_t start, size_t end)
             at_sign = i;
         if ((c == ':' && i + 2 < end && text->text[i + 1] == '/' && text->text[i + 2] == '/') ||
             (c == '.' && at_sign != SIZE_MAX && i > at_sign + 1 && i + 1 < end && is_letter(text, i + 1)) ||
-            (c == 'w' && end - i > 4 && memcmp(text->text + i, "www.", 4) == 0) || c == '_' || c == '=' || c == '%')
-            return;
+            (c == 'w' && end - i > 4 && memcmp(text->text + i, "www.", 4) == 0) || is_one_of(c, "_=%{};<>\\#"))
+            return true;
     }
+    return false;
+}
+
+static void leet_token(struct gate *gate, size_t start, size_t end)
+{
+    const struct lane *text = gate->text;
     const unsigned part = KIND_LETTERS | KIND_BIT(KIND_CONT) | KIND_BIT(KIND_DIGIT) | KIND_BIT(KIND_SIGN);
+    if (is_address(text, start, end))
+        return;
     for (size_t i = start; i < end;) {
         if (!(KIND_BIT(text->kinds[i]) & part)) {
             i++;
@@ -332,7 +391,10 @@ static void leet_token(struct gate *gate, size_t start, size_t end)
         size_t run = i;
         while (i < end && (KIND_BIT(text->kinds[i]) & part))
             i++;
-        leet_run(gate, run, i);
+        unsigned points = leet_run(text, run, i);
+        gate->points += points;
+        if (points > gate->most)
+            gate->most = points;
     }
 }
 
@@ -440,11 +502,13 @@ void sg_gate(struct sg_normal *normal)
             seen |= KIND_BIT(kinds[i++]);
         if (i == start)
             break;
-        if (i - start <= SEPARATOR_MAX && (seen & KIND_LETTERS))
+        bool word = i - start > 1 && !(seen & ~(KIND_BIT(KIND_LOWER) | KIND_BIT(KIND_UPPER)));
+        if (!word && i - start <= SEPARATOR_MAX && (seen & KIND_LETTERS))
             spaced_token(&gate, start, i, seen, gap);
         else if (gate.spaced.n)
             end_spaced(&gate);
-        if (!(seen & KIND_LETTERS))
+        gate.n_tokens++;
+        if (word || !(seen & KIND_LETTERS))
             continue;
         if (seen & (KIND_BIT(KIND_PUNCT) | KIND_BIT(KIND_SIGN)) && i - start > 4)
             joined_letters(&gate, start, i);
@@ -456,10 +520,10 @@ void sg_gate(struct sg_normal *normal)
         normal->signals |= SG_SIGNAL_LETTER_SPACING;
         normal->evasive = true;
     }
-    if (gate.n_leet) {
+    bool many = gate.points >= LEET_SURE && gate.points * LEET_WORDS >= gate.n_tokens;
+    if (gate.most >= LEET_SIGNAL || many)
         normal->signals |= SG_SIGNAL_LEET;
-        normal->evasive = true;
-    }
+    normal->evasive |= gate.most >= LEET_SURE || many;
     if (normal->signals & SG_SIGNAL_LEET)
         read_leet(gate.text, &work->lanes[SG_READING_LEET]);
     if (normal->signals & SG_SIGNAL_LETTER_SPACING)
