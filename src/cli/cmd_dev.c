@@ -55,26 +55,49 @@ static enum sg_status print_ids(const struct sg_tokens *tokens, struct sg_error 
             "a tiktoken rank file, with o200k_harmony's special tokens", 0, 0                                        \
     }
 
-/* --- tokenize --------------------------------------------------------------------------------------------- */
-
-static enum sg_status tokenize_line(const struct sg_tokenizer *tokenizer, bool special, struct sg_slice line,
-                                    struct sg_error *err)
+static enum sg_status text_line(struct sg_slice line, sg_dev_text_fn *use, void *context, struct sg_error *err)
 {
     json_t *object = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
     const json_t *text = json_object_get(object, "text");
-    if (!json_is_string(text)) {
-        json_decref(object);
-        return sg_fail(err, SG_EFORMAT, "expected an object with a string \"text\"");
+    enum sg_status status =
+        json_is_string(text) ? use(context, (struct sg_slice){json_string_value(text), json_string_length(text)}, err)
+                             : sg_fail(err, SG_EFORMAT, "expected an object with a string \"text\"");
+    json_decref(object);
+    return status;
+}
+
+enum sg_status sg_dev_each_text(sg_dev_text_fn *use, void *context, struct sg_error *err)
+{
+    enum sg_status status = SG_OK;
+    char *line = NULL;
+    size_t cap = 0, number = 1;
+    for (ssize_t n; status == SG_OK && (n = getline(&line, &cap, stdin)) >= 0; number++) {
+        status = (size_t)n > LINE_MAX_BYTES ? sg_fail(err, SG_ELIMIT, "more than %zu bytes", LINE_MAX_BYTES)
+                                            : text_line((struct sg_slice){line, (size_t)n}, use, context, err);
+        if (status != SG_OK)
+            status = sg_fail_in(err, status, "line %zu", number);
     }
+    free(line);
+    return status;
+}
+
+/* --- tokenize --------------------------------------------------------------------------------------------- */
+
+struct tokenize {
+    struct sg_tokenizer *tokenizer;
+    bool special;
+};
+
+static enum sg_status tokenize_text(void *context, struct sg_slice text, struct sg_error *err)
+{
+    const struct tokenize *tokenize = context;
     struct sg_tokens tokens = {0};
-    struct sg_slice bytes = {json_string_value(text), json_string_length(text)};
-    if (special)
-        sg_tokenize_special(tokenizer, bytes, &tokens);
+    if (tokenize->special)
+        sg_tokenize_special(tokenize->tokenizer, text, &tokens);
     else
-        sg_tokenize(tokenizer, bytes, &tokens);
+        sg_tokenize(tokenize->tokenizer, text, &tokens);
     enum sg_status status = print_ids(&tokens, err);
     sg_tokens_free(&tokens);
-    json_decref(object);
     return status;
 }
 
@@ -90,28 +113,19 @@ static int tokenize(int argc, char **argv)
         .examples = "  echo '{\"text\":\"Hello\"}' | safeguard dev tokenize --tiktoken o200k_base.tiktoken\n",
     };
     const char *model = NULL, *tiktoken = NULL;
-    bool special = false;
+    struct tokenize context = {0};
     const struct sg_option options[] = {
         TOKENIZER_OPTIONS(model, tiktoken),
-        {"special", SG_OPTION_FLAG, &special, NULL, "names of special tokens become their ids", 0, 0},
+        {"special", SG_OPTION_FLAG, &context.special, NULL, "names of special tokens become their ids", 0, 0},
         {0}};
     int exit = sg_options_start(&verb, options, &argc, argv, 0, 0);
     if (exit >= 0)
         return exit;
-    struct sg_tokenizer *tokenizer;
     struct sg_error err;
-    enum sg_status status = sg_dev_open_tokenizer(model, tiktoken, &tokenizer, &err);
-    char *line = NULL;
-    size_t cap = 0, number = 1;
-    for (ssize_t n; status == SG_OK && (n = getline(&line, &cap, stdin)) >= 0; number++) {
-        status = (size_t)n > LINE_MAX_BYTES
-                     ? sg_fail(&err, SG_ELIMIT, "more than %zu bytes", LINE_MAX_BYTES)
-                     : tokenize_line(tokenizer, special, (struct sg_slice){line, (size_t)n}, &err);
-        if (status != SG_OK)
-            status = sg_fail_in(&err, status, "line %zu", number);
-    }
-    free(line);
-    sg_tokenizer_destroy(tokenizer);
+    enum sg_status status = sg_dev_open_tokenizer(model, tiktoken, &context.tokenizer, &err);
+    if (status == SG_OK)
+        status = sg_dev_each_text(tokenize_text, &context, &err);
+    sg_tokenizer_destroy(context.tokenizer);
     return status == SG_OK ? SG_EXIT_OK : sg_say_error(&err, SG_EXIT_FAILURE);
 }
 
@@ -325,6 +339,8 @@ static const struct sg_family_verb verbs[] = {
     {"render", render, "harmony messages to token ids"},
     {"parse", parse, "token ids to harmony messages"},
     {"rewrite", rewrite, "a GGUF with every matrix as F32"},
+    {"normalise", sg_verb_dev_normalise, "the readings of a text and its signals"},
+    {"attack", sg_verb_dev_attack, "a text as a writer hides it"},
     {"logits", sg_verb_dev_logits, "the logits of a token sequence"},
     {"make-model", sg_verb_make_model, "a random-weight model of a given shape"},
     {NULL, NULL, NULL},

@@ -10,6 +10,8 @@ int sg_verb_bench(int argc, char **argv);
 int sg_verb_dev(int argc, char **argv);
 /* Of the family "dev". */
 int sg_verb_dev_logits(int argc, char **argv);
+int sg_verb_dev_normalise(int argc, char **argv);
+int sg_verb_dev_attack(int argc, char **argv);
 int sg_verb_make_model(int argc, char **argv);
 
 #endif

@@ -418,7 +418,7 @@ static void read_leet(const struct lane *text, struct lane *out)
         bool before = i > 0 && (is_letter(text, i - 1) || leet_letter(text->text[i - 1]));
         bool after = i + 1 < text->len && (is_letter(text, i + 1) || leet_letter(text->text[i + 1]));
         char letter = text->kinds[i] == KIND_DIGIT || text->kinds[i] == KIND_SIGN ? leet_letter(c) : 0;
-        if (letter && (c == '!' ? before && after : before || after)) {
+        if (letter && (c == '!' ? after : before || after)) {
             bool ell = (c == '1' || c == '|') && i > 0 && i + 1 < text->len && is_vowel(text->text[i + 1]) &&
                        (is_vowel(text->text[i - 1]) || strchr("sbcfgp", text->text[i - 1]));
             c = ell ? 'l' : letter;
