@@ -19,6 +19,10 @@ size_t sg_utf8_ready(struct sg_slice text);
 
 bool sg_utf8_valid(struct sg_slice text);
 
+/* Characters that act on a terminal, or that make what is read differ from what is written: controls (but newline and
+ * tab), zero-width and bidirectional ones, tags. They are shown by their number. */
+bool sg_utf8_deceives(int32_t code);
+
 /* Append `text` with every maximal invalid subpart replaced by U+FFFD. */
 void sg_utf8_repair(struct sg_slice text, struct sg_buffer *out);
 

@@ -13,7 +13,8 @@ enum sg_exit {
     SG_EXIT_OK = 0, /* done; of check: no violation */
     SG_EXIT_FAILURE = 1,
     SG_EXIT_USAGE = 2,
-    SG_EXIT_ROWS = 3, /* --batch: some rows failed */
+    SG_EXIT_ROWS = 3,  /* --batch, eval: some rows failed */
+    SG_EXIT_BELOW = 4, /* eval: a figure is below --fail-under */
     SG_EXIT_VIOLATION = 10,
     SG_EXIT_UNDECIDED = 11,
     SG_EXIT_REVIEW = 12,

@@ -24,15 +24,6 @@ double sg_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Characters that act on a terminal, or that make what is read differ from what is written. */
-static bool unsafe(int32_t code)
-{
-    return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code <= 0x9f) || code == 0xad ||
-           (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2060 && code <= 0x206f) || code == 0x061c || code == 0xfeff ||
-           (code >= 0xfff9 && code <= 0xfffb) || (code >= 0xe0000 && code <= 0xe0fff);
-}
-
 void sg_put_safe(FILE *out, const char *text, size_t len)
 {
     while (len > 0) {
@@ -40,7 +31,7 @@ void sg_put_safe(FILE *out, const char *text, size_t len)
         size_t n = sg_utf8_decode((struct sg_slice){text, len}, &code);
         if (code < 0)
             fputs("\xef\xbf\xbd", out);
-        else if (unsafe(code))
+        else if (sg_utf8_deceives(code))
             fprintf(out, "<U+%04" PRIX32 ">", (uint32_t)code);
         else
             fwrite(text, 1, n, out);

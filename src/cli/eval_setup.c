@@ -1,0 +1,237 @@
+#include "cli/eval_setup.h"
+
+#include "base/file.h"
+#include "cli/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define WORDS_MAX 64
+
+/* --- --config ------------------------------------------------------------------------------------------------- */
+
+static enum sg_status parse_keys(struct sg_eval_setup *setup, char **words, int n_words, struct sg_error *err)
+{
+    const struct sg_option options[] = {SG_EVAL_SETUP_OPTIONS(*setup), SG_EVAL_CONFIG_OPTIONS(*setup), {0}};
+    bool help;
+    enum sg_status status = sg_options_parse(options, &n_words, words, &help, err);
+    if (status == SG_OK && (help || n_words > 0))
+        return sg_fail(err, SG_EINVALID, "expected key=value");
+    if (status != SG_OK)
+        return status;
+    const char *wrong = sg_reasoner_options_wrong(&setup->reasoner_options);
+    return wrong ? sg_fail(err, SG_EINVALID, "%s", wrong) : SG_OK;
+}
+
+/* The words stay alive with the setup: their values are borrowed. */
+enum sg_status sg_eval_setup_parse(const char *text, const struct sg_eval_setup *base, struct sg_eval_setup *setup,
+                                   struct sg_error *err)
+{
+    char *words[WORDS_MAX];
+    int n_words = 0;
+    size_t n_name = strcspn(text, ":");
+    *setup = *base;
+    setup->policies.n = 0;
+    if (text[n_name] != ':' || n_name == 0 || n_name > 40 || strcspn(text, "=, ") < n_name)
+        return sg_fail(err, SG_EINVALID, "--config: got \"%s\", expected NAME:key=value,…", text);
+    /* name NUL, then for each word "--" word NUL */
+    struct sg_buffer out = {0};
+    sg_buffer_append(&out, text, n_name);
+    sg_buffer_putc(&out, '\0');
+    for (const char *at = text + n_name + 1; *at; at += strcspn(at, ",") + (strchr(at, ',') != NULL)) {
+        size_t len = strcspn(at, ",");
+        sg_buffer_puts(&out, "--");
+        sg_buffer_append(&out, at, len);
+        sg_buffer_putc(&out, '\0');
+        if (++n_words == WORDS_MAX)
+            break;
+    }
+    setup->text = sg_buffer_take(&out);
+    if (!setup->text)
+        return sg_fail(err, SG_ENOMEM, "out of memory for --config");
+    setup->name = setup->text;
+    char *at = setup->text + n_name + 1;
+    for (int i = 0; i < n_words; i++) {
+        words[i] = at;
+        at += strlen(at) + 1;
+    }
+    /* a model of one's own takes the place of the base's server, and the other way round */
+    for (int i = 0; i < n_words; i++) {
+        if (strncmp(words[i], "--model=", 8) == 0) {
+            setup->reasoner_options.remote = (struct sg_remote_options){0};
+            setup->reasoner_options.in_flight = setup->reasoner_options.timeout_s = 0;
+        } else if (strncmp(words[i], "--reasoner=", 11) == 0) {
+            setup->reasoner_options.model_name = NULL;
+        }
+    }
+    enum sg_status status = parse_keys(setup, words, n_words, err);
+    return status == SG_OK ? SG_OK : sg_fail_in(err, status, "--config %s", setup->name);
+}
+
+/* --- policies ------------------------------------------------------------------------------------------------- */
+
+struct sg_slice sg_eval_policy_label(const char *value, const struct sg_eval_rows *rows, const char **path_out)
+{
+    char name[SG_DATASET_MAX_NAME + 1];
+    size_t len = strcspn(value, "="), category;
+    *path_out = value;
+    if (value[len] != '=' || len == 0 || len >= sizeof name)
+        return (struct sg_slice){"", 0};
+    memcpy(name, value, len);
+    name[len] = '\0';
+    if (!sg_eval_find_category(rows, name, &category))
+        return (struct sg_slice){"", 0}; /* a path with = in it */
+    *path_out = value + len + 1;
+    return (struct sg_slice){value, len};
+}
+
+/* The policy of the list that belongs to the label: by the name in front of it, else by its own id, else because
+ * there is one of each. *policy_out is NULL when the list has none. */
+static enum sg_status open_for(const struct sg_list *list, const struct sg_eval_rows *rows, const char *label,
+                               bool only_task, struct sg_policy **policy_out, struct sg_error *err)
+{
+    *policy_out = NULL;
+    for (size_t i = 0; i < list->n && !*policy_out; i++) {
+        const char *path;
+        struct sg_slice named = sg_eval_policy_label(list->values[i], rows, &path);
+        if (named.len && !sg_slice_equal(named, sg_slice_of(label)))
+            continue;
+        enum sg_status status = sg_policy_open(path, policy_out, err);
+        if (status != SG_OK)
+            return status;
+        if (!named.len && !(only_task && list->n == 1) && strcmp(sg_policy_id(*policy_out), label) != 0) {
+            sg_policy_close(*policy_out);
+            *policy_out = NULL;
+        }
+    }
+    return SG_OK;
+}
+
+enum sg_status sg_eval_setup_policies(struct sg_eval_setup *setup, const struct sg_list *base,
+                                      const struct sg_eval_rows *rows, const struct sg_eval_task *tasks,
+                                      size_t n_tasks, struct sg_error *err)
+{
+    for (size_t task = 0; task < n_tasks; task++) {
+        const char *label = tasks[task].label;
+        enum sg_status status = open_for(&setup->policies, rows, label, n_tasks == 1, &setup->policy[task], err);
+        if (status == SG_OK && !setup->policy[task])
+            status = open_for(base, rows, label, n_tasks == 1, &setup->policy[task], err);
+        if (status != SG_OK)
+            return status;
+        if (!setup->policy[task] && !setup->predictions)
+            return sg_fail(err, SG_EINVALID, "configuration %s: no policy for \"%s\"; say --policy %s=FILE",
+                           setup->name, label, label);
+    }
+    return SG_OK;
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_reasoner(const struct sg_reasoner_options *a, const struct sg_reasoner_options *b)
+{
+    return same_text(a->model_name, b->model_name) && same_text(a->precision, b->precision) &&
+           a->threads == b->threads && a->context == b->context && a->repack == b->repack &&
+           same_text(a->remote.url, b->remote.url) && same_text(a->remote.model, b->remote.model) &&
+           a->remote.votes == b->remote.votes && a->in_flight == b->in_flight && a->timeout_s == b->timeout_s;
+}
+
+/* Hash of all that an answer depends on besides the content. */
+static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const char *model_sha256,
+                               struct sg_error *err)
+{
+    struct sg_buffer text = {0};
+    const struct sg_check_options *check = &setup->check;
+    sg_buffer_printf(&text, "safeguard eval 1 %s %s %s", sg_policy_sha256(setup->policy[task]), model_sha256,
+                     check->effort ? check->effort : "-");
+    sg_buffer_printf(&text, " %d %.17g %" PRIu64, check->reasoning_budget, check->temperature, check->seed);
+    sg_reasoner_options_json(&setup->reasoner_options, &text);
+    enum sg_status status = sg_buffer_status(&text, err);
+    if (status == SG_OK)
+        sg_sha256(text.data, text.len, setup->keys[task]);
+    sg_buffer_free(&text);
+    return status;
+}
+
+enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_setup *before, size_t n_tasks,
+                                  struct sg_error *err)
+{
+    char model_sha256[65] = "-";
+    enum sg_status status = SG_OK;
+    if (before && before->reasoner && same_reasoner(&setup->reasoner_options, &before->reasoner_options)) {
+        setup->reasoner = before->reasoner;
+        setup->model = before->model;
+        before->reasoner = NULL;
+        before->model = NULL;
+    } else {
+        if (before)
+            sg_eval_setup_close(before); /* two large models at a time would not fit */
+        status = sg_reasoner_options_open(&setup->reasoner_options, &setup->model, &setup->reasoner, err);
+    }
+    if (status == SG_OK && setup->model)
+        status = sg_model_sha256(setup->model, model_sha256, err);
+    for (size_t task = 0; task < n_tasks && status == SG_OK; task++)
+        status = make_key(setup, task, model_sha256, err);
+    return status;
+}
+
+int sg_eval_setup_in_flight(const struct sg_eval_setup *setup)
+{
+    return setup->reasoner ? sg_reasoner_in_flight(setup->reasoner) : 1;
+}
+
+enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task, const struct sg_content *content,
+                                   struct sg_verdict *verdict, struct sg_error *err)
+{
+    return sg_reasoner_check(setup->reasoner, setup->policy[task], content, &setup->check, NULL, NULL, verdict, err);
+}
+
+/* --- for the report --------------------------------------------------------------------------------------------- */
+
+static void put_text(json_t *object, const char *name, const char *text)
+{
+    if (text)
+        json_object_set_new(object, name, json_string(text));
+}
+
+json_t *sg_eval_setup_json(const struct sg_eval_setup *setup)
+{
+    const struct sg_reasoner_options *reasoner = &setup->reasoner_options;
+    json_t *object = json_object();
+    put_text(object, "predictions", setup->predictions);
+    put_text(object, "of", setup->of);
+    if (setup->predictions)
+        return object;
+    put_text(object, "model", reasoner->model_name);
+    put_text(object, "reasoner", reasoner->remote.url);
+    put_text(object, "reasoner_model", reasoner->remote.model);
+    put_text(object, "effort", setup->check.effort);
+    if (setup->check.reasoning_budget)
+        json_object_set_new(object, "reasoning_budget", json_integer(setup->check.reasoning_budget));
+    if (setup->check.temperature > 0) {
+        json_object_set_new(object, "temperature", json_real(setup->check.temperature));
+        json_object_set_new(object, "seed", json_integer((json_int_t)setup->check.seed));
+    }
+    return object;
+}
+
+void sg_eval_setup_close(struct sg_eval_setup *setup)
+{
+    sg_reasoner_destroy(setup->reasoner);
+    sg_model_close(setup->model);
+    setup->reasoner = NULL;
+    setup->model = NULL;
+}
+
+void sg_eval_setup_deinit(struct sg_eval_setup *setup)
+{
+    sg_eval_setup_close(setup);
+    for (size_t task = 0; task < SG_EVAL_MAX_TASKS; task++)
+        sg_policy_close(setup->policy[task]);
+    free(setup->text);
+    *setup = (struct sg_eval_setup){0};
+}
