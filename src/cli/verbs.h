@@ -4,6 +4,7 @@
 
 int sg_verb_check(int argc, char **argv);
 int sg_verb_eval(int argc, char **argv);
+int sg_verb_labels(int argc, char **argv);
 int sg_verb_policy(int argc, char **argv);
 int sg_verb_model(int argc, char **argv);
 int sg_verb_pull(int argc, char **argv);

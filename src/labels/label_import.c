@@ -113,7 +113,6 @@ static enum sg_status choose_group(struct import *import, const struct sg_datase
         if (!(import->groups[first] = sg_arena_copy(&import->names, sg_slice_of(name))))
             return sg_fail(err, SG_ENOMEM, "out of memory for a group");
     }
-    import->report->n_grouped += first != number;
     import->reader.group = first == number ? NULL : import->groups[first]; /* the first keeps its own */
     return SG_OK;
 }
@@ -143,6 +142,7 @@ static enum sg_status import_row(struct import *import, const struct sg_dataset_
         import->report->n_already++;
         return SG_OK;
     }
+    import->report->n_grouped += import->reader.group != NULL;
     status = sg_label_writer_add(import->writer, &line, err);
     if (status == SG_OK)
         status = sg_labels_take(import->labels, &line, import->reader.file, err);
