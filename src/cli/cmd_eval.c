@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 
 #include "base/file.h"
+#include "eval/eval_attacks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,9 @@
 
 #define RECORD_DEFAULT "safeguard-test-openings.jsonl"
 #define RECORD_MAX_BYTES ((size_t)16 << 20)
+
+#define X(symbol, name, about) "  " name ": " about "\n"
+#define ATTACKS SG_ATTACK_LIST(X)
 
 static const struct sg_verb verb = {
     .name = "eval",
@@ -56,13 +60,15 @@ static const struct sg_verb verb = {
              "  130 interrupted by Ctrl-C\n",
 };
 
+#undef X
+
 struct run {
     struct sg_settings settings;
     struct sg_eval_setup base;
-    struct sg_list data, labels, configs, predictions, slices, demands, label_fields;
+    struct sg_list data, labels, configs, predictions, slices, demands, label_fields, attack_names;
     const char *journal_path, *html, *split, *record, *format, *separator;
-    bool resume, open_test, json, quiet, no_text;
-    int sample, resamples, max_listed;
+    bool resume, open_test, json, quiet, no_text, attacks;
+    int attack_rows, sample, resamples, max_listed;
     double confidence;
     uint64_t eval_seed;
     struct sg_dataset_options dataset;
@@ -72,6 +78,7 @@ struct run {
     struct sg_eval_setup setups[SG_EVAL_MAX_CONFIGS];
     size_t n_setups;
     struct sg_journal *journal;
+    struct sg_attack_set attack_set;
     struct sg_render render;
     double started, shown;
     size_t in_hand; /* configuration */
@@ -264,6 +271,10 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
         run->started = sg_now();
         status = sg_eval_run(&pass, questions, n, answers, err);
     }
+    if (status == SG_OK && run->attacks) {
+        run->started = sg_now();
+        status = sg_attack_set_run(&run->attack_set, &pass, run->in_hand, err);
+    }
     sg_render_end(&run->render);
     free(questions);
     return status;
@@ -322,6 +333,30 @@ static enum sg_status answer_all(struct run *run, struct sg_error *err)
             setup->predictions ? read_predictions(run, setup, config, err) : ask(run, setup, config->answers, err);
     }
     return status;
+}
+
+/* Attack violating rows, if that was asked for and somebody is there to be asked. */
+static enum sg_status prepare_attacks(struct run *run, struct sg_error *err)
+{
+    enum sg_attack attacks[SG_N_ATTACKS];
+    size_t n = 0, n_live = 0;
+    for (size_t i = 0; i < run->attack_names.n; i++) {
+        if (!sg_attack_find(run->attack_names.values[i], &attacks[n]))
+            return sg_fail(err, SG_EINVALID, "--attack: got \"%s\"; --help lists the attacks",
+                           run->attack_names.values[i]);
+        if (++n == SG_N_ATTACKS)
+            break;
+    }
+    for (; run->attack_names.n == 0 && n < SG_N_ATTACKS; n++)
+        attacks[n] = (enum sg_attack)n;
+    for (size_t i = 0; i < run->n_setups; i++)
+        n_live += !run->setups[i].predictions;
+    if (n_live == 0)
+        return sg_fail(err, SG_EINVALID,
+                       "recorded answers cannot be attacked: say --policy and --model or --reasoner");
+    run->eval.attacks = &run->attack_set.report;
+    return sg_attack_set_make(&run->eval, attacks, n, (size_t)run->attack_rows, run->eval_seed, &run->attack_set,
+                              err);
 }
 
 /* --- the test split ------------------------------------------------------------------------------------------------
@@ -485,6 +520,8 @@ static enum sg_status check_slices(const struct run *run, struct sg_error *err)
 static enum sg_status prepare(struct run *run, struct sg_error *err)
 {
     enum sg_status status = settle_setups(run, err);
+    run->eval.rows = &run->rows;
+    run->attacks = run->attacks || run->attack_names.n > 0;
     if (status == SG_OK)
         status = sg_eval_rows_open(run->data.values, run->data.n, &run->dataset, &run->rows, err);
     if (status == SG_OK)
@@ -498,7 +535,8 @@ static enum sg_status prepare(struct run *run, struct sg_error *err)
         status = sg_journal_open(run->journal_path, run->resume, &run->journal, err);
     if (status == SG_OK)
         status = choose_rows(run, err);
-    run->eval.rows = &run->rows;
+    if (status == SG_OK && run->attacks)
+        status = prepare_attacks(run, err);
     run->eval.files = run->data.values;
     run->eval.n_files = run->data.n;
     run->eval.slices = run->slices.values;
@@ -571,6 +609,11 @@ static int parse(struct run *run, int *argc, char **argv)
         {"config", SG_OPTION_LIST, &run->configs, "NAME:key=value,…",
          "a configuration: the options above with these keys replaced", 0, 0},
         {"predictions", SG_OPTION_LIST, &run->predictions, "FILE", "a configuration whose answers are in FILE", 0, 0},
+        {"attacks", SG_OPTION_FLAG, &run->attacks, NULL,
+         "put the known evasions of violating rows to every configuration that is not recorded", 0, 0},
+        {"attack", SG_OPTION_LIST, &run->attack_names, "NAME", "--attacks: only this one; several", 0, 0},
+        {"attack-rows", SG_OPTION_INT, &run->attack_rows, "N", "--attacks: rows drawn for each policy (200)", 1,
+         1000000},
         {"slice", SG_OPTION_LIST, &run->slices, "FIELD",
          "figures for each value of a field of the data (all fields with few values)", 0, 0},
         {"split", SG_OPTION_STRING, &run->split, "dev|test|all", "which rows (dev)", 0, 0},
@@ -620,6 +663,7 @@ static void deinit(struct run *run)
     }
     for (size_t i = 0; i < run->n_setups; i++)
         sg_eval_setup_deinit(&run->setups[i]);
+    sg_attack_set_deinit(&run->attack_set);
     sg_eval_rows_close(&run->rows);
     sg_settings_deinit(&run->settings);
 }
@@ -635,6 +679,7 @@ int sg_verb_eval(int argc, char **argv)
     run->resamples = SG_BOOTSTRAP_DEFAULT;
     run->confidence = 0.95;
     run->max_listed = 500;
+    run->attack_rows = 200;
     run->base.name = "all";
     run->base.threshold = 0.5;
     run->base.check.top_p = 1;

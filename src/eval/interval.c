@@ -1,5 +1,6 @@
 #include "eval/interval.h"
 
+#include "certify/mix.h"
 #include "safeguard/certify.h"
 
 #include <math.h>
@@ -26,15 +27,6 @@ struct sg_interval sg_exact_share(uint64_t part, uint64_t whole, double confiden
 }
 
 /* --- resampling --------------------------------------------------------------------------------------------- */
-
-/* splitmix64 (Steele, Lea, Flood 2014) */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
 
 struct resampler {
     size_t n_groups, n;
@@ -100,7 +92,7 @@ static void resample(struct resampler *resampler)
 {
     memset(resampler->drawn, 0, resampler->n_groups * sizeof *resampler->drawn);
     for (size_t i = 0; i < resampler->n_groups; i++)
-        resampler->drawn[next_random(&resampler->state) % resampler->n_groups]++;
+        resampler->drawn[sg_mix(resampler->state += 0x9e3779b97f4a7c15) % resampler->n_groups]++;
     for (size_t i = 0; i < resampler->n; i++)
         resampler->weights[i] = resampler->drawn[resampler->group[i]];
 }

@@ -30,8 +30,7 @@ struct sg_eval_config {
 struct sg_eval_attacks {
     const char *const *names;
     size_t n_names;
-    const uint32_t *rows; /* that were attacked, violating ones of the task */
-    const uint32_t *tasks;
+    const uint32_t *rows, *tasks; /* [n_rows]: which row, violating under which task */
     size_t n_rows;
     struct sg_answer *answers[SG_EVAL_MAX_CONFIGS]; /* [name][attacked row]; NULL: not attacked */
 };

@@ -431,3 +431,45 @@ def test_the_whole_of_toxicchat(ev, shared, tmp_path):
     assert task["rows"] == len(known) and task["violating"] == sum(r["labels"]["toxic"] for r in known)
     auprc = task["figures"]["auprc"]
     assert auprc["low"] < auprc["value"] < auprc["high"] and not math.isnan(auprc["value"])
+
+
+# --- attacks ------------------------------------------------------------------------------------------------------
+
+
+def test_attacks_tell_what_each_of_them_changes(ev, policy, data, tmp_path):
+    """The stand-in reads "BAD" as it is written: what changes letters hides it, what stands around it does not."""
+    rows = data([row(i, i % 2, f"{'some BAD' if i % 4 else 'some'} words {i}") for i in range(40)])
+    base = ("--data", rows, "--policy", policy, "--model", tmp_path / "m.gguf", "--json", *everything(tmp_path))
+    done = ev(*base, "--attack", "zero_width", "--attack", "apology_prefix", "--attack-rows", "15")
+    assert done.returncode == 0, done.errors
+    zero_width, apology = done.report["attacks"]
+    assert zero_width["rows"] == apology["rows"] == 15
+    assert zero_width["plain"]["value"] == apology["plain"]["value"] == 1
+    assert apology["flagged"]["value"] == 1 and apology["lost"] == 0 and apology["change"] == 0
+    assert zero_width["lost"] > 0 and zero_width["change"] == pytest.approx(-zero_width["lost"] / 15)
+    assert zero_width["cleared_by"] == {"reasoner": zero_width["lost"]}
+    everything_done = ev(*base, "--attacks").report["attacks"]
+    assert len({a["attack"] for a in everything_done}) == len(everything_done) > 12
+
+
+def test_attacked_rows_are_journaled_apart(ev, policy, data, tmp_path):
+    rows = data([row(i, 1, f"BAD {i}") for i in range(10)])
+    journal = tmp_path / "j.jsonl"
+    base = ("--data", rows, "--policy", policy, "--model", tmp_path / "m.gguf", "--attack", "leet", "--journal", journal,
+            "--json", *everything(tmp_path))
+    first = ev(*base)
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 20
+    again = ev(*base, "--resume")
+    assert again.report["attacks"] == first.report["attacks"] and len(journal.read_text().splitlines()) == 20
+    read = ev("--data", rows, "--predictions", journal, "--json", *everything(tmp_path))
+    assert figures(read.report) == figures(first.report)  # the attacked lines are not answers to the rows
+
+
+def test_recorded_answers_cannot_be_attacked(ev, data, tmp_path):
+    rows = data([row(i, i % 2) for i in range(10)])
+    predictions = data([{"id": f"r{i}", "violation": 1} for i in range(10)], "p.jsonl")
+    done = ev("--data", rows, "--predictions", predictions, "--attacks", *everything(tmp_path))
+    assert done.returncode == 2 and "recorded answers" in done.errors
+    done = ev("--data", rows, "--policy", "p.md", "--attack", "sorcery", *everything(tmp_path))
+    assert done.returncode != 0
