@@ -55,7 +55,7 @@ struct raw_word {
     uint32_t lookalikes, others; /* not Latin: that look like ASCII letters, and that do not */
     uint32_t soft, since_soft;
     bool greek_edge, greek_inside; /* a Greek letter among Latin ones, before and not before another letter */
-    bool raised_inside, soft_bad;
+    bool raised_inside, soft_bad, phonetic; /* phonetic: in /…/ or […] */
 };
 
 struct fold {
@@ -296,7 +296,8 @@ static void end_raw_word(struct fold *fold)
     if (alphabets && (word->groups & 1u << GROUP_LATIN)) {
         /* μm, TNFα, Δx: a Greek letter at an end of the word is a symbol. */
         bool symbol = alphabets == 1u << GROUP_GREEK && !word->greek_inside;
-        found(fold, SG_SIGNAL_MIXED_SCRIPT, !symbol);
+        if (!symbol)
+            found(fold, SG_SIGNAL_MIXED_SCRIPT, true);
     } else if (alphabets & (alphabets - 1)) {
         found(fold, SG_SIGNAL_MIXED_SCRIPT, true);
     }
@@ -305,9 +306,10 @@ static void end_raw_word(struct fold *fold)
         /* Mᵐᵉ, 1ˢᵗ: a few raised letters at the end. Wide letters wait for the end of the text. */
         bool raised = word->raised == word->styled && word->raised < 4 && !word->raised_inside;
         bool wide = word->wide == word->styled && !plain;
-        found(fold, SG_SIGNAL_STYLED_LETTERS, !raised && !wide && (plain || word->styled >= 3));
+        if (!raised && !wide)
+            found(fold, SG_SIGNAL_STYLED_LETTERS, plain || word->styled >= 3);
     }
-    if (word->rare && word->latin > word->rare)
+    if (word->rare && word->latin > word->rare && !word->phonetic)
         found(fold, SG_SIGNAL_CONFUSABLES, true);
     if (word->soft > 1 && word->soft_bad)
         found(fold, SG_SIGNAL_HIDDEN_CHARACTERS, true);
@@ -354,7 +356,8 @@ static void raw_letter(struct fold *fold, int32_t code, struct sg_char is)
     struct raw_word *word = &fold->word;
     bool styled = is.flags & CHAR_STYLED;
     uint8_t group = styled ? GROUP_LATIN : is.group;
-    word->letters++;
+    if (word->letters++ == 0)
+        word->phonetic = fold->previous == '/' || fold->previous == '[';
     word->since_soft++;
     fold->n_letters++;
     word->greek_inside |= word->greek_edge;
@@ -448,7 +451,7 @@ static void see_bidi(struct fold *fold, int32_t code)
         found(fold, SG_SIGNAL_BIDI_CONTROLS, true);
         return;
     }
-    fold->n_embeddings++;
+    fold->n_embeddings += code < LRI; /* isolates stand around names in any text */
     fold->hidden_here++;
 }
 

@@ -31,7 +31,8 @@ struct gate {
     struct sg_normal *normal;
     struct lane *text;
     struct letters spaced;
-    size_t n_short;
+    size_t n_spaced, n_short;
+    bool read_spacing;
     size_t n_tokens;
     size_t points, most; /* of leet: in the text, of one run */
 };
@@ -70,10 +71,12 @@ static void add_letter(struct letters *chain, const struct lane *text, size_t i,
     chain->end = i + n;
 }
 
-/* a b c d, or the same letter again and again. */
+/* a b c d, x y z, a e i o u, or the same letter again and again. */
 static bool is_list(const struct letters *chain)
 {
-    return n_bits(chain->seen) < CHAIN_DISTINCT || chain->n_sequent + 2 > chain->n;
+    const uint32_t vowels =
+        1u << ('a' - 'a') | 1u << ('e' - 'a') | 1u << ('i' - 'a') | 1u << ('o' - 'a') | 1u << ('u' - 'a');
+    return n_bits(chain->seen) < CHAIN_DISTINCT || chain->n_sequent * 2 >= chain->n || !(chain->seen & ~vowels);
 }
 
 static void keep_chain(struct gate *gate, const struct letters *chain, bool spaced)
@@ -107,10 +110,7 @@ static void end_spaced(struct gate *gate)
     struct letters *chain = &gate->spaced;
     if (chain->n >= CHAIN_SHORT && n_bits(chain->seen) > 1)
         keep_chain(gate, chain, true);
-    if (chain->n >= CHAIN_MIN && !is_list(chain) && !textspeak(chain)) {
-        gate->normal->signals |= SG_SIGNAL_LETTER_SPACING;
-        gate->normal->evasive = true;
-    }
+    gate->n_spaced += chain->n >= CHAIN_MIN && !is_list(chain) && !textspeak(chain);
     *chain = (struct letters){0};
 }
 
@@ -121,8 +121,8 @@ static void end_joined(struct gate *gate, struct letters *chain, char separator)
     if (chain->n >= CHAIN_MIN && !is_list(chain)) {
         bool capitals = chain->n_upper == chain->n;
         bool acronym = separator == '.' && capitals && chain->n <= ACRONYM_MAX;
-        gate->normal->signals |= SG_SIGNAL_LETTER_SPACING;
-        gate->normal->evasive |= !acronym;
+        gate->read_spacing = true;
+        gate->n_spaced += !acronym;
     } else if (chain->n == CHAIN_SHORT && !strchr("-/,", separator) && chain->n_upper < chain->n && !is_list(chain)) {
         gate->n_short++;
     }
@@ -262,8 +262,8 @@ static unsigned inner_points(const struct run *run, size_t at, size_t end, bool 
         return 0;
     if (n == 1 && is_one_of(c, "0134"))
         return !is_vowel(s[at - 1]) && !is_vowel(s[end]) ? LEET_SURE : 12;
-    if (n == 1)
-        return is_one_of(c, "57") ? LEET_SURE : 5;
+    if (n == 1) /* md5sum, win7pro */
+        return !is_one_of(c, "57") ? 5 : is_vowel(s[at - 1]) || is_vowel(s[end]) ? LEET_SURE : 12;
     if (n == 2)
         return s[at] == s[at + 1] && !is_one_of(c, "689") ? LEET_SURE : 10;
     return n < 5 && run->n_letters > 1 ? 12 : 0;
@@ -462,13 +462,13 @@ static void read_spacing(const struct sg_normal_work *work, const struct lane *t
 /* --- the pass ----------------------------------------------------------------------------------------------------
  */
 
-/* A token for the spaced chain: one letter, with or without punctuation around it. */
+/* A token for the spaced chain: one letter. Punctuation in front of it begins a chain, behind it ends one. */
 static void spaced_token(struct gate *gate, size_t start, size_t end, unsigned kinds, size_t gap)
 {
     const struct lane *text = gate->text;
     struct letters *chain = &gate->spaced;
     size_t letter = SIZE_MAX, len = 0, n = 0;
-    for (size_t i = start; i < end && end - start <= SEPARATOR_MAX;) {
+    for (size_t i = start; i < end;) {
         size_t bytes = char_len(text, i);
         if (KIND_BIT(text->kinds[i]) & KIND_LETTERS) {
             letter = i;
@@ -477,13 +477,15 @@ static void spaced_token(struct gate *gate, size_t start, size_t end, unsigned k
         }
         i += bytes;
     }
-    if (n != 1 || (kinds & KIND_BIT(KIND_DIGIT))) {
+    if (n != 1 || (kinds & KIND_BIT(KIND_DIGIT)) || letter > start)
         end_spaced(gate);
+    if (n != 1 || (kinds & KIND_BIT(KIND_DIGIT)))
         return;
-    }
     if (chain->n > 0 && (chain->gap == 0 || gap < chain->gap))
         chain->gap = gap;
     add_letter(chain, text, letter, len);
+    if (letter + len < end)
+        end_spaced(gate);
 }
 
 void sg_gate(struct sg_normal *normal)
@@ -516,7 +518,8 @@ void sg_gate(struct sg_normal *normal)
             leet_token(&gate, start, i);
     }
     end_spaced(&gate);
-    if (gate.n_short > 1) {
+    if (gate.n_spaced || gate.n_short > 1) {
+        gate.read_spacing = true;
         normal->signals |= SG_SIGNAL_LETTER_SPACING;
         normal->evasive = true;
     }
@@ -526,6 +529,6 @@ void sg_gate(struct sg_normal *normal)
     normal->evasive |= gate.most >= LEET_SURE || many;
     if (normal->signals & SG_SIGNAL_LEET)
         read_leet(gate.text, &work->lanes[SG_READING_LEET]);
-    if (normal->signals & SG_SIGNAL_LETTER_SPACING)
+    if (gate.read_spacing)
         read_spacing(work, gate.text, &work->lanes[SG_READING_SPACING]);
 }
