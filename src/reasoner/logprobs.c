@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/utf8.h"
+
 #define MAX_LABEL 256      /* bytes of a label that are followed through tokens */
 #define MAX_UNRESOLVED 0.1 /* share of mass of which it is not known where it leads, up to which p is told */
 
@@ -210,6 +212,8 @@ enum leads { LEADS_NOWHERE, LEADS_SAFE, LEADS_VIOLATES, LEADS_ON };
 static enum leads where(struct sg_slice begun, const struct choice *choices, size_t n, bool last)
 {
     bool safe = false, violates = false;
+    if (!last)
+        begun.len = sg_utf8_ready(begun); /* a token may end inside a character */
     for (size_t i = 0; i < n; i++) {
         size_t at = 0, used;
         const char *c = choices[i].text;
