@@ -4,7 +4,7 @@
  * Two views run along together. The raw view sees each character as it stands and judges words of the raw text:
  * folding first would make ordinary Russian look mixed. The written view takes what NFKC case-fold makes of a run of
  * characters and writes it, look-alikes as ASCII: those of Latin letters, digits and punctuation always, those of
- * other scripts in words that have ASCII letters too, or that look ASCII as a whole. */
+ * other scripts in words that have ASCII letters too, or that look ASCII as a whole in a text that has some. */
 #include "base/utf8.h"
 #include "text/nfkc.h"
 #include "text/normalise_internal.h"
@@ -52,7 +52,7 @@ enum {
 struct raw_word {
     unsigned groups; /* 1 << GROUP_… of letters and of digits that are not ASCII */
     uint32_t letters, latin, styled, wide, raised, rare;
-    uint32_t lookalikes, others; /* not Latin: that look like ASCII letters, and that do not */
+    uint32_t lookalikes, strict, others; /* not Latin: that look like ASCII letters, very much so, and that do not */
     uint32_t soft, since_soft;
     bool greek_edge, greek_inside; /* a Greek letter among Latin ones, before and not before another letter */
     bool raised_inside, soft_bad, phonetic; /* phonetic: in /…/ or […] */
@@ -60,6 +60,8 @@ struct raw_word {
 
 struct fold {
     struct sg_normal *normal;
+    struct sg_slice text;
+    enum { LATIN_UNKNOWN, LATIN_SOME, LATIN_NONE } latin; /* whether the text has ASCII letters */
     struct lane *out, *word_lane;
     /* the run that NFKC waits for */
     int32_t run[SG_NFKC_RUN_MAX];
@@ -67,7 +69,8 @@ struct fold {
     size_t n_run;
     /* the written word */
     size_t word_start;
-    uint32_t word_lookalikes, word_ascii, word_others, word_digits, word_signs;
+    uint32_t word_lookalikes, word_loose, word_ascii, word_others, word_digits, word_signs;
+    unsigned word_groups; /* of its look-alikes */
     bool word_open;
     /* the raw view */
     struct raw_word word;
@@ -123,13 +126,28 @@ static void copy_tail(struct lane *to, const struct lane *from, size_t start)
     to->len += n;
 }
 
+/* Without an ASCII letter in the whole text words of other scripts are what they are. */
+static bool has_ascii_letters(struct fold *fold)
+{
+    for (size_t i = 0; i < fold->text.len && fold->latin == LATIN_UNKNOWN; i++) {
+        unsigned char c = (unsigned char)fold->text.ptr[i] | 32;
+        if (c >= 'a' && c <= 'z')
+            fold->latin = LATIN_SOME;
+    }
+    if (fold->latin == LATIN_UNKNOWN)
+        fold->latin = LATIN_NONE;
+    return fold->latin == LATIN_SOME;
+}
+
 static void end_word(struct fold *fold)
 {
     if (!fold->word_open)
         return;
     fold->word_open = false;
     bool price = fold->word_signs && fold->word_digits;
-    if (fold->word_lookalikes && !price && (fold->word_ascii || !fold->word_others)) {
+    bool mixed = fold->word_groups & (fold->word_groups - 1);
+    bool looks_ascii = !fold->word_others && (!fold->word_loose || mixed) && !price;
+    if (fold->word_lookalikes && (fold->word_ascii ? !price : looks_ascii && has_ascii_letters(fold))) {
         fold->out->len = fold->word_start;
         copy_tail(fold->out, fold->word_lane, 0);
     }
@@ -148,7 +166,8 @@ static void open_word(struct fold *fold)
         return;
     fold->word_open = true;
     fold->word_start = fold->out->len;
-    fold->word_lookalikes = fold->word_ascii = fold->word_others = fold->word_digits = fold->word_signs = 0;
+    fold->word_lookalikes = fold->word_loose = fold->word_ascii = fold->word_others = 0;
+    fold->word_digits = fold->word_signs = fold->word_groups = 0;
 }
 
 /* ASCII text `bytes` for a character that was one letter: its first byte has the case. */
@@ -237,7 +256,8 @@ static void write_code(struct fold *fold, int32_t code, int32_t raw, bool upper,
     bool letter = is.flags & CHAR_LETTER;
     if (ascii) {
         put_lookalike(fold, code, ascii, upper, letter, offset);
-        fold->word_others += strength == LOOKALIKE_LOOSE;
+        fold->word_loose += strength == LOOKALIKE_LOOSE;
+        fold->word_groups |= 1u << is.group;
         return;
     }
     if (is.flags & CHAR_SPACE) {
@@ -316,7 +336,7 @@ static void end_raw_word(struct fold *fold)
     if (alphabets && !(word->groups & 1u << GROUP_LATIN)) {
         if (word->others)
             fold->honest |= alphabets;
-        else if (word->lookalikes > 1 || (alphabets & 1u << GROUP_CYRILLIC))
+        else if (word->lookalikes > 1 || (word->strict && alphabets & 1u << GROUP_CYRILLIC))
             fold->spoofed |= alphabets;
     }
     *word = (struct raw_word){0};
@@ -376,12 +396,13 @@ static void raw_letter(struct fold *fold, int32_t code, struct sg_char is)
         word->greek_edge = word->groups & 1u << GROUP_LATIN;
         word->greek_inside |= !greek_symbol(code);
     }
-    unsigned strength = LOOKALIKE_LOOSE;
-    if (group != GROUP_LATIN && (is.flags & CHAR_LOOKALIKE) && sg_lookalike(code, &strength) &&
-        strength == LOOKALIKE_STRICT)
+    unsigned strength;
+    if (group != GROUP_LATIN && (is.flags & CHAR_LOOKALIKE) && sg_lookalike(code, &strength)) {
         word->lookalikes++;
-    else
+        word->strict += strength == LOOKALIKE_STRICT;
+    } else {
         word->others += group != GROUP_LATIN;
+    }
 }
 
 /* --- hidden characters --------------------------------------------------------------------------------------- */
@@ -556,6 +577,7 @@ static void end_text(struct fold *fold)
 void sg_fold_text(struct sg_slice text, struct sg_normal *normal)
 {
     struct fold fold = {.normal = normal,
+                        .text = text,
                         .out = &normal->work->lanes[SG_READING_FOLDED],
                         .word_lane = &normal->work->word,
                         .previous = -1};

@@ -264,8 +264,10 @@ static unsigned inner_points(const struct run *run, size_t at, size_t end, bool 
         return !is_vowel(s[at - 1]) && !is_vowel(s[end]) ? LEET_SURE : 12;
     if (n == 1) /* md5sum, win7pro */
         return !is_one_of(c, "57") ? 5 : is_vowel(s[at - 1]) || is_vowel(s[end]) ? LEET_SURE : 12;
+    if (n == 2 && run->n_letters < 3) /* a11y, i18n; b00b */
+        return c == '0' && s[at + 1] == '0' ? LEET_SURE : 5;
     if (n == 2)
-        return s[at] == s[at + 1] && !is_one_of(c, "689") ? LEET_SURE : 10;
+        return c == s[at + 1] && !is_one_of(c, "689") ? LEET_SURE : 10;
     return n < 5 && run->n_letters > 1 ? 12 : 0;
 }
 
@@ -280,7 +282,10 @@ static unsigned edge_points(const struct run *run, size_t at, size_t end, bool d
     if (digits && signs)
         return (leads && c == '$') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
     if (signs)
-        return c == '$' && n == 1 && n_lower > 1 ? 8 : leads && c != '@' && n_lower > 1 ? 3 : 0;
+        return leads && n > 1 && n_lower > 1                ? 12
+               : c == '$' && n == 1 && n_lower > 1          ? 8
+               : leads && c != '@' && n == 1 && n_lower > 1 ? 3
+                                                            : 0;
     if (n_lower < 2 || n > 2 || TAIL_IS_ONE_OF(run, end, units))
         return n_lower == 1 && n < 3 && leads && !TAIL_IS_ONE_OF(run, end, units) ? 4 : 0;
     if (n == 2)
@@ -326,7 +331,8 @@ static bool is_code(const struct run *run)
     const char *s = run->text->text;
     if (run->n_letters == 0 || run->n_digits + run->n_signs == 0 || run->n_foreign)
         return true;
-    if (run->n_hex == run->n_letters && run->n_digits >= run->n_letters && run->n_letters + run->n_digits >= 4)
+    if (run->n_signs == 0 && run->n_hex == run->n_letters && run->n_digits >= run->n_letters &&
+        run->n_letters + run->n_digits >= 4)
         return true;
     size_t first = run->start;
     while (!is_letter(run->text, first))
