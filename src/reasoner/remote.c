@@ -71,6 +71,7 @@ static enum sg_status test_ceiling(struct judging *j, int64_t n_prompt, char rea
                  " words more: it cuts prompts in silence",
                  n_prompt, reply.n_prompt, n);
     }
+    j->uncounted = j->uncounted || (status == SG_OK && !*reason && reply.n_prompt < 0);
     sg_reply_deinit(&reply);
     sg_buffer_free(&more);
     return status;

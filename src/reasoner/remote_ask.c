@@ -412,15 +412,15 @@ static bool on_event(void *context, const char *event, const char *data, size_t 
 static bool receive(struct sg_exchange *exchange, const char *bytes, size_t len, void *context)
 {
     struct receiver *r = context;
-    size_t most = exchange->status >= 300 ? MAX_ERROR_BODY : is_stream(exchange) ? MAX_STREAM_BODY : MAX_JSON_BODY;
+    bool wanted = exchange->status == 200 && (is_stream(exchange) || is_json(exchange));
+    size_t most = !wanted ? MAX_ERROR_BODY : is_stream(exchange) ? MAX_STREAM_BODY : MAX_JSON_BODY;
     r->n_bytes += len;
     if (r->n_bytes > most) {
-        if (exchange->status >= 300)
-            return false; /* the rest of a long error page is not wanted */
-        r->status = sg_fail(&r->err, SG_ELIMIT, "the answer has more than %zu bytes", most);
-        return false;
+        if (wanted)
+            r->status = sg_fail(&r->err, SG_ELIMIT, "the answer has more than %zu bytes", most);
+        return false; /* the rest of a long error page is not wanted */
     }
-    if (exchange->status == 200 && is_stream(exchange)) {
+    if (wanted && is_stream(exchange)) {
         enum sg_status status;
         bool goes_on = sg_sse_feed(&r->sse, bytes, len, on_event, r, &status, &r->err);
         r->status = r->status == SG_OK ? status : r->status;
