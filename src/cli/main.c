@@ -9,6 +9,7 @@ static const struct sg_family_verb verbs[] = {
     {"check", sg_verb_check, "judge content against a written policy"},
     {"eval", sg_verb_eval, "measure policies, models and cascades on labelled content"},
     {"labels", sg_verb_labels, "who said what of which content"},
+    {"screen", sg_verb_screen, "a fast classifier in front of the reasoner"},
     {"policy", sg_verb_policy, "lint, show or start a policy"},
     {"model", sg_verb_model, "look at a model"},
     {"pull", sg_verb_pull, "fetch a model"},
