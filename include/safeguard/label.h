@@ -54,8 +54,8 @@ struct sg_label_line {
 };
 
 struct sg_label_writer;
-/* Opens for appending, under a lock (SG_EUNAVAILABLE when another process holds it for 10 s); a torn last line of a killed writer is completed by a line break, and readers
- * report and skip it. */
+/* Opens for appending, under a lock (SG_EUNAVAILABLE when another process holds it for 10 s); a torn last line of a
+ * killed writer is completed by a line break, and readers report and skip it. */
 SG_MUST_CHECK enum sg_status sg_label_writer_open(const char *path, struct sg_label_writer **writer_out,
                                                   struct sg_error *err);
 /* Written at once, as one line. SG_EINVALID for what a label file may not hold: no "who", a reasoner in a person's
@@ -100,10 +100,10 @@ struct sg_said {
     int64_t time;
 };
 
-/* What a content may be used for. Fixed for ever by a hash of its group, so that no row can both teach a screen and
- * prove something about it, whoever trains, whatever came later and in whichever file it stands; and all rows of a
- * group fall on one side. Half of the groups each. Trainers take SG_SPLIT_TRAIN unless they are told that nothing will
- * be certified from these rows; certificates take SG_SPLIT_CERTIFY, always. docs/certificate.md says why. */
+/* Which rows teach and which prove: fixed for ever by a hash of the group, half of the groups each, so that there are
+ * always rows left for a proof and nobody has to remember which. Of rows that were drawn with a known probability
+ * trainers take those of SG_SPLIT_TRAIN; certificates take rows of groups that the screen was not learnt from (it
+ * remembers them: sg_screen_learnt_from). docs/certificate.md says why. */
 enum sg_row_split { SG_SPLIT_TRAIN, SG_SPLIT_CERTIFY };
 enum sg_row_split sg_split_of_group(const char *group); /* `group` of struct sg_labelled */
 
@@ -123,7 +123,8 @@ bool sg_labels_find(const struct sg_labels *labels, const char *content_sha256, 
 /* Value of item i for a category; "any" means its violation. Unknown for everything when the item is disputed. */
 int sg_labels_value(const struct sg_labels *labels, size_t i, const char *category);
 const char *const *sg_labels_categories(const struct sg_labels *labels, size_t *n_out);
-/* Everybody's last word on item i, in the order of their first lines; at most `max` are written, the count is returned. */
+/* Everybody's last word on item i, in the order of their first lines; at most `max` are written, the count is
+ * returned. */
 size_t sg_labels_said(const struct sg_labels *labels, size_t i, struct sg_said *said_out, size_t max);
 /* Attempts at certificates, oldest first, as JSON text. */
 const char *const *sg_labels_attempts(const struct sg_labels *labels, size_t *n_out);

@@ -152,14 +152,17 @@ static int add(int argc, char **argv)
     static const struct sg_verb verb = {
         .name = "labels add",
         .summary = "say what one content is under a policy",
-        .usage = "--policy FILE --labels FILE --label violates|safe --who NAME [--role ROLE] [TEXT | --content-file FILE]",
-        .about = "Appends one line to the label file, which is made when it is not there, and prints the content's hash.\n"
-                 "A later label of the same person on the same content replaces the earlier one; --label unknown takes\n"
-                 "it back. People who disagree make the content disputed (docs/labels.md).\n",
-        .examples = "  safeguard labels add --policy spam.md --labels spam.labels.jsonl --label violates --who anna \\\n"
-                    "      \"You have won! Send your bank details.\"\n"
-                    "  safeguard labels add --policy spam.md --labels spam.labels.jsonl --label safe --who berta \\\n"
-                    "      --role review --no-text --content-file message.txt\n",
+        .usage =
+            "--policy FILE --labels FILE --label violates|safe --who NAME [--role ROLE] [TEXT | --content-file FILE]",
+        .about =
+            "Appends one line to the label file, which is made when it is not there, and prints the content's hash.\n"
+            "A later label of the same person on the same content replaces the earlier one; --label unknown takes\n"
+            "it back. People who disagree make the content disputed (docs/labels.md).\n",
+        .examples =
+            "  safeguard labels add --policy spam.md --labels spam.labels.jsonl --label violates --who anna \\\n"
+            "      \"You have won! Send your bank details.\"\n"
+            "  safeguard labels add --policy spam.md --labels spam.labels.jsonl --label safe --who berta \\\n"
+            "      --role review --no-text --content-file message.txt\n",
     };
     struct add_options own = {.role = "gold", .p_drawn = NAN};
     const struct sg_option options[] = {
@@ -182,7 +185,11 @@ static int add(int argc, char **argv)
     int exit = sg_options_start(&verb, options, &argc, argv, 0, 1);
     if (exit >= 0)
         return exit;
-    const char *missing = !own.policy ? "policy" : !own.labels ? "labels" : !own.label ? "label" : !own.who ? "who" : NULL;
+    const char *missing = !own.policy   ? "policy"
+                          : !own.labels ? "labels"
+                          : !own.label  ? "label"
+                          : !own.who    ? "who"
+                                        : NULL;
     if (missing)
         return sg_say_usage(&verb, "--%s is missing", missing);
     if (argc > 0 ? own.file != NULL : own.file == NULL)
@@ -268,16 +275,17 @@ static int import(int argc, char **argv)
         .name = "labels import",
         .summary = "take the labels of data sets into a label file",
         .usage = "--policy FILE --labels FILE --data FILE… [--category NAME] [--who NAME] [--role ROLE]",
-        .about = "Reads JSONL and CSV, also .gz, of one's own or as published (ToxicChat, OpenAI's moderation set of 2022,\n"
-                 "HateCheck, OpenAI Guardrails); docs/labels.md has the shapes. What the label file says already is not\n"
-                 "written again: an import that was cut off is simply repeated. --drawn uniform --p P says that every\n"
-                 "row was drawn from the traffic at random, each with probability P: rows without it train a screen and\n"
-                 "prove nothing.\n",
+        .about =
+            "Reads JSONL and CSV, also .gz, of one's own or as published (ToxicChat, OpenAI's moderation set of "
+            "2022,\n"
+            "HateCheck, OpenAI Guardrails); docs/labels.md has the shapes. What the label file says already is not\n"
+            "written again: an import that was cut off is simply repeated. --drawn uniform --p P says that every\n"
+            "row was drawn from the traffic at random, each with probability P: rows without it train a screen and\n"
+            "prove nothing.\n",
         .examples = "  safeguard labels import --policy spam.md --labels spam.labels.jsonl --data sms.csv \\\n"
                     "      --label-field is_spam=spam --category spam --drawn uniform --p 1 --group near-duplicate\n",
     };
-    struct import_command own = {.role = "gold",
-                                 .import = {.category = "any", .drawn = "picked", .p_drawn = NAN}};
+    struct import_command own = {.role = "gold", .import = {.category = "any", .drawn = "picked", .p_drawn = NAN}};
     struct sg_dataset_options *data = &own.import.data;
     const struct sg_option options[] = {
         {"policy", SG_OPTION_STRING, &own.policy, "FILE", "the policy that the labels are about", 0, 0},
@@ -464,13 +472,20 @@ static void print_stats_json(const struct sg_labels *labels, const struct sg_lab
     const struct {
         const char *name;
         size_t n;
-    } counts[] = {{"contents", stats->n_contents},        {"labels", stats->n_labels},
-                  {"with_text", stats->n_with_text},      {"violates", stats->n_violates},
-                  {"safe", stats->n_safe},                {"unknown", stats->n_unknown},
-                  {"disputed", stats->n_disputed},        {"by_person", stats->n_by_person},
-                  {"by_reasoner", stats->n_by_reasoner},  {"with_probability", stats->n_drawn_known},
-                  {"groups", stats->n_groups},            {"largest_group", stats->largest_group},
-                  {"near_duplicates", stats->n_near},     {"near_duplicates_apart", stats->n_near_apart},
+    } counts[] = {{"contents", stats->n_contents},
+                  {"labels", stats->n_labels},
+                  {"with_text", stats->n_with_text},
+                  {"violates", stats->n_violates},
+                  {"safe", stats->n_safe},
+                  {"unknown", stats->n_unknown},
+                  {"disputed", stats->n_disputed},
+                  {"by_person", stats->n_by_person},
+                  {"by_reasoner", stats->n_by_reasoner},
+                  {"with_probability", stats->n_drawn_known},
+                  {"groups", stats->n_groups},
+                  {"largest_group", stats->largest_group},
+                  {"near_duplicates", stats->n_near},
+                  {"near_duplicates_apart", stats->n_near_apart},
                   {"attempts", n_attempts}};
     json_t *object = json_object();
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
@@ -498,9 +513,10 @@ static int stats(int argc, char **argv)
         .name = "labels stats",
         .summary = "what stands in label files",
         .usage = "[--policy FILE] [--json] FILE…",
-        .about = "Counts labels by person, role, value and draw, the contents on which people disagree, near-duplicates,\n"
-                 "and how far people and the reasoner agree. Reads data sets too. With --policy: only labels under this\n"
-                 "version of it.\n",
+        .about =
+            "Counts labels by person, role, value and draw, the contents on which people disagree, near-duplicates,\n"
+            "and how far people and the reasoner agree. Reads data sets too. With --policy: only labels under this\n"
+            "version of it.\n",
         .examples = "  safeguard labels stats --policy spam.md spam.labels.jsonl\n",
     };
     const char *policy = NULL;

@@ -21,7 +21,7 @@ struct sg_dataset {
     struct sg_input *input;
     const struct sg_shape *shape;
     struct sg_dataset_options options;
-    char *text_field, *id_field, *group_field; /* copies; NULL where not given */
+    char *text_field, *id_field, *group_field;  /* copies; NULL where not given */
     struct sg_column own[MAX_LABEL_FIELDS + 1]; /* --label-field: name and category are copies */
     size_t n_own;
     char *categories[SG_DATASET_MAX_CATEGORIES];
@@ -163,7 +163,8 @@ static struct sg_column column_of(const struct sg_dataset *dataset, const char *
                                   group = {NULL, SG_COLUMN_GROUP, NULL};
     const struct sg_input_options *options = &dataset->input->options;
     const char *text = options->text_field;
-    bool is_text = text ? is_name(name, text) : is_name(name, "text") || is_name(name, "messages") || is_name(name, "judge");
+    bool is_text =
+        text ? is_name(name, text) : is_name(name, "text") || is_name(name, "messages") || is_name(name, "judge");
     if (is_text || is_name(name, options->id_field ? options->id_field : "id"))
         return skip;
     if (is_name(name, dataset->group_field))
@@ -257,7 +258,8 @@ static enum sg_status take_label_object(struct sg_dataset *dataset, const char *
         return sg_fail(err, SG_EFORMAT,
                        "\"%.64s\" is no object {category: 0 or 1}; a list would not say what the others are", name);
     enum sg_status status = SG_OK;
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         int label = SG_LABEL_UNKNOWN;
         status = json_label(value, &label, err);
         if (status == SG_OK)
@@ -278,7 +280,8 @@ static enum sg_status take_meta_object(struct sg_dataset *dataset, const char *n
     const char *key;
     json_t *value;
     enum sg_status status = SG_OK;
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         struct sg_column column = strcmp(key, "lang") == 0 || strcmp(key, "language") == 0 ? lang : meta;
         if (status == SG_OK && is_name(key, dataset->group_field))
             status = take_json(dataset, key, group, value, err);
@@ -293,7 +296,8 @@ static enum sg_status take_object(struct sg_dataset *dataset, json_t *object, st
     const char *name;
     json_t *value;
     enum sg_status status = SG_OK;
-    json_object_foreach (object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         struct sg_column column = column_of(dataset, name);
         int label;
         if (column.role == SG_COLUMN_LABELS) {
@@ -353,8 +357,8 @@ static void take_conversation(struct sg_dataset *dataset, struct sg_dataset_row 
     json_t *turns = json_loadb(row->text.ptr, row->text.len, 0, NULL), *turn;
     size_t i;
     bool good = json_is_array(turns) && json_array_size(turns) > 0;
-    json_array_foreach (turns, i, turn)
-        good = good && json_is_string(json_object_get(turn, "role")) && json_object_get(turn, "content");
+    json_array_foreach(turns, i, turn) good =
+        good && json_is_string(json_object_get(turn, "role")) && json_object_get(turn, "content");
     json_decref(turns);
     if (!good)
         return;
@@ -423,8 +427,8 @@ static enum sg_status settle(void *context, const struct sg_slice *names, size_t
 {
     struct sg_dataset *dataset = context;
     bool csv = options->format == SG_INPUT_CSV;
-    enum sg_status status = sg_shape_find(dataset->options.format, names, n, options->text_field, csv,
-                                          &dataset->shape, err);
+    enum sg_status status =
+        sg_shape_find(dataset->options.format, names, n, options->text_field, csv, &dataset->shape, err);
     if (status != SG_OK)
         return status;
     if (!options->text_field)
@@ -492,11 +496,14 @@ static enum sg_status open_dataset(const char *path, const char *bytes, size_t l
     enum sg_status status = copy_options(dataset, options, err);
     struct sg_input_options input_options = {.text_field = dataset->text_field,
                                              .id_field = dataset->id_field,
-                                             .format = options->format ? file_format(options->format) : SG_INPUT_BY_NAME,
+                                             .format =
+                                                 options->format ? file_format(options->format) : SG_INPUT_BY_NAME,
                                              .separator = options->separator,
                                              .skip_lines = options->skip_lines,
                                              .settle = settle,
                                              .settle_context = dataset};
+    if (status == SG_OK && options->format)
+        status = sg_shape_known(options->format, err);
     if (status == SG_OK)
         status = bytes ? sg_input_parse(path, bytes, len, &input_options, &dataset->input, err)
                        : sg_input_open(path, &input_options, &dataset->input, err);

@@ -3,8 +3,8 @@
  *
  * The shape is told by the columns (CSV) or by the fields of the first row (JSONL), or forced; a file of none of the
  * known shapes is refused by name. A label is 1, 0 or unknown: what is missing, empty or null is unknown, and a
- * spelling outside the table of dataset_shape.c is an error of its row. On top of input.h, which settles encodings, ids
- * and the order of rows. */
+ * spelling outside the table of dataset_shape.c is an error of its row. On top of input.h, which settles encodings,
+ * ids and the order of rows. */
 #ifndef SG_INPUT_DATASET_H
 #define SG_INPUT_DATASET_H
 
@@ -39,8 +39,8 @@ struct sg_dataset_row {
     const char *id;
     struct sg_slice text; /* UTF-8; for messages: an object {"messages":[…],"judge":…} */
     bool is_messages;
-    int violation;                       /* category "violation" where the row has it; else 1 when a known category is 1,
-                                            0 when all known ones are 0, unknown when none is known */
+    int violation; /* category "violation" where the row has it; else 1 when a known category is 1,
+                      0 when all known ones are 0, unknown when none is known */
     const struct sg_label_value *labels; /* the known ones, each category once */
     size_t n_labels;
     const struct sg_dataset_field *meta; /* everything else: slices of an evaluation */
@@ -52,7 +52,8 @@ struct sg_dataset_row {
 
 struct sg_dataset;
 
-/* `path` "-" is standard input. Errors as of sg_input_open; SG_EFORMAT names the columns of a file of unknown shape. */
+/* `path` "-" is standard input. Errors as of sg_input_open; SG_EFORMAT names the columns of a file of unknown shape.
+ */
 SG_MUST_CHECK enum sg_status sg_dataset_open(const char *path, const struct sg_dataset_options *options,
                                              struct sg_dataset **dataset_out, struct sg_error *err);
 /* The same on bytes in memory; `name` tells CSV from JSONL by its ending. */

@@ -10,8 +10,8 @@
 
 /* Fields that mean the same in every shape that is marked so. */
 static const struct sg_column common[] = {
-    {"group", SG_COLUMN_GROUP, NULL},   {"split", SG_COLUMN_SPLIT, NULL},     {"lang", SG_COLUMN_LANG, NULL},
-    {"language", SG_COLUMN_LANG, NULL}, {"source", SG_COLUMN_SOURCE, NULL},   {"drawn", SG_COLUMN_DRAWN, NULL},
+    {"group", SG_COLUMN_GROUP, NULL},     {"split", SG_COLUMN_SPLIT, NULL},   {"lang", SG_COLUMN_LANG, NULL},
+    {"language", SG_COLUMN_LANG, NULL},   {"source", SG_COLUMN_SOURCE, NULL}, {"drawn", SG_COLUMN_DRAWN, NULL},
     {"p_drawn", SG_COLUMN_P_DRAWN, NULL}, {NULL, SG_COLUMN_META, NULL},
 };
 
@@ -89,7 +89,8 @@ static bool only_its_own(const struct sg_shape *shape, const struct sg_slice *na
 {
     bool labelled = false;
     for (size_t i = 0; i < n; i++) {
-        bool known = sg_slice_equal(names[i], sg_slice_of(shape->text)) || sg_slice_equal(names[i], sg_slice_of("id"));
+        bool known =
+            sg_slice_equal(names[i], sg_slice_of(shape->text)) || sg_slice_equal(names[i], sg_slice_of("id"));
         for (const struct sg_column *column = shape->columns; !known && column->name; column++) {
             known = sg_slice_equal(names[i], sg_slice_of(column->name));
             labelled |= known && column->role == SG_COLUMN_LABEL;
@@ -158,7 +159,15 @@ enum sg_status sg_shape_find(const char *format, const struct sg_slice *names, s
         *shape_out = shape;
         return SG_OK;
     }
-    return sg_fail(err, SG_EINVALID, "--format: got \"%.32s\", expected %s", format ? format : "", SG_DATASET_FORMATS);
+    return sg_shape_known(format ? format : "", err);
+}
+
+enum sg_status sg_shape_known(const char *format, struct sg_error *err)
+{
+    for (size_t i = 0; i < N_SHAPES; i++)
+        if (strcmp(shapes[i].name, format) == 0)
+            return SG_OK;
+    return sg_fail(err, SG_EINVALID, "--format: got \"%.32s\", expected %s", format, SG_DATASET_FORMATS);
 }
 
 /* --- spellings -------------------------------------------------------------------------------------------- */
@@ -167,23 +176,23 @@ static const struct {
     const char *text; /* without case; "_" and " " as "-" */
     int value;
 } spellings[] = {
-    {"1", 1},          {"0", 0},
-    {"1.0", 1},        {"0.0", 0},
-    {"true", 1},       {"false", 0},
-    {"yes", 1},        {"no", 0},
-    {"violates", 1},   {"safe", 0},
-    {"violation", 1},  {"no-violation", 0},
-    {"violating", 1},  {"non-violating", 0},
-    {"unsafe", 1},     {"compliant", 0},
-    {"harmful", 1},    {"benign", 0},
-    {"hateful", 1},    {"non-hateful", 0},
-    {"toxic", 1},      {"non-toxic", 0},
-    {"sexist", 1},     {"not-sexist", 0},
-    {"spam", 1},       {"ham", 0},
-    {"", -1},          {"unknown", -1},
-    {"null", -1},      {"none", -1},
-    {"nan", -1},       {"na", -1},
-    {"n/a", -1},       {"?", -1},
+    {"1", 1},         {"0", 0},
+    {"1.0", 1},       {"0.0", 0},
+    {"true", 1},      {"false", 0},
+    {"yes", 1},       {"no", 0},
+    {"violates", 1},  {"safe", 0},
+    {"violation", 1}, {"no-violation", 0},
+    {"violating", 1}, {"non-violating", 0},
+    {"unsafe", 1},    {"compliant", 0},
+    {"harmful", 1},   {"benign", 0},
+    {"hateful", 1},   {"non-hateful", 0},
+    {"toxic", 1},     {"non-toxic", 0},
+    {"sexist", 1},    {"not-sexist", 0},
+    {"spam", 1},      {"ham", 0},
+    {"", -1},         {"unknown", -1},
+    {"null", -1},     {"none", -1},
+    {"nan", -1},      {"na", -1},
+    {"n/a", -1},      {"?", -1},
 };
 #define N_SPELLINGS (sizeof spellings / sizeof spellings[0])
 _Static_assert(SG_LABEL_UNKNOWN == -1, "the table says -1 for unknown");
@@ -219,6 +228,6 @@ enum sg_status sg_label_spelling(struct sg_slice text, int *value_out, struct sg
                 (text.ptr[k] >= 'A' && text.ptr[k] <= 'Z') || (text.ptr[k] && strchr("._-+", text.ptr[k]));
     return plain ? sg_fail(err, SG_EFORMAT, "label \"%.*s\", expected 1, 0, true, false, violates, safe or empty",
                            (int)text.len, text.ptr)
-                 : sg_fail(err, SG_EFORMAT, "a label of %zu bytes, expected 1, 0, true, false, violates, safe or empty",
-                           text.len);
+                 : sg_fail(err, SG_EFORMAT,
+                           "a label of %zu bytes, expected 1, 0, true, false, violates, safe or empty", text.len);
 }

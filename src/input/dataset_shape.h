@@ -47,6 +47,9 @@ SG_MUST_CHECK enum sg_status sg_shape_find(const char *format, const struct sg_s
                                            const char *text_field, bool csv, const struct sg_shape **shape_out,
                                            struct sg_error *err);
 
+/* SG_EINVALID for a name that no shape has. */
+SG_MUST_CHECK enum sg_status sg_shape_known(const char *format, struct sg_error *err);
+
 bool sg_names_have(const struct sg_slice *names, size_t n, const char *name);
 
 #endif

@@ -43,8 +43,9 @@ struct sg_input_row {
 
 struct sg_input;
 
-/* `path` "-" is standard input. What is compressed with gzip is read through it. SG_EINVALID for what the options ask and the file does not have; SG_EFORMAT for
- * what is refused (with the line); for a doubled id both lines are named. */
+/* `path` "-" is standard input. What is compressed with gzip is read through it. SG_EINVALID for what the options ask
+ * and the file does not have; SG_EFORMAT for what is refused (with the line); for a doubled id both lines are named.
+ */
 SG_MUST_CHECK enum sg_status sg_input_open(const char *path, const struct sg_input_options *options,
                                            struct sg_input **input_out, struct sg_error *err);
 /* The same on bytes in memory, which are copied; `name` stands in errors. */

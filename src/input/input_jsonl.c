@@ -115,9 +115,7 @@ static enum sg_status settle_keys(struct sg_input *input, json_t *object, size_t
     size_t n = 0;
     const char *key;
     json_t *value;
-    json_object_foreach (object, key, value)
-        if (n < SG_INPUT_MAX_COLUMNS)
-            names[n++] = sg_slice_of(key);
+    json_object_foreach(object, key, value) if (n < SG_INPUT_MAX_COLUMNS) names[n++] = sg_slice_of(key);
     enum sg_status status = input->options.settle(input->options.settle_context, names, n, &input->options, err);
     input->options.settle = NULL;
     return status == SG_OK ? SG_OK : sg_fail_in(err, status, "%s: line %zu", input->name, line);

@@ -29,11 +29,11 @@ struct sg_input {
     struct sg_buffer notes;
     struct record *records;
     size_t n, cap;
-    size_t *by_id, n_by_id; /* rows that have an id, in the order of their ids */
-    struct sg_buffer row;   /* of the last sg_input_row */
-    struct csv_fields *fields;  /* CSV: of the last sg_input_row */
-    struct csv_fields *header;  /* CSV */
-    json_t *object;             /* JSONL: of the last sg_input_row */
+    size_t *by_id, n_by_id;                   /* rows that have an id, in the order of their ids */
+    struct sg_buffer row;                     /* of the last sg_input_row */
+    struct csv_fields *fields;                /* CSV: of the last sg_input_row */
+    struct csv_fields *header;                /* CSV */
+    json_t *object;                           /* JSONL: of the last sg_input_row */
     size_t text_column, id_column, n_columns; /* CSV; id_column SIZE_MAX: none */
 };
 

@@ -217,8 +217,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of those that share a band each is compared with the first and with the one before it, so that a thousand copies cost
- * a thousand comparisons and not half a million. */
+/* Of those that share a band each is compared with the first and with the one before it, so that a thousand copies
+ * cost a thousand comparisons and not half a million. */
 enum sg_status sg_cluster_run(struct sg_cluster *cluster, struct sg_error *err)
 {
     uint64_t *keys = malloc((cluster->n + 1) * sizeof *keys);

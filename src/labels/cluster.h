@@ -1,8 +1,9 @@
 /* Near-duplicates: texts that share most of their character 5-grams, found in near-linear time.
  *
- * MinHash by one permutation (each shingle is hashed once and falls into one of 80 bins; empty bins borrow), 20 bands of
- * 4 bins; texts that meet in a band are compared by their 64 smallest shingle hashes, exactly when both have no more
- * than that. Similar pairs are joined, and so are their clusters. The answer depends on the texts and their order alone.
+ * MinHash by one permutation (each shingle is hashed once and falls into one of 80 bins; empty bins borrow), 20 bands
+ * of 4 bins; texts that meet in a band are compared by their 64 smallest shingle hashes, exactly when both have no
+ * more than that. Similar pairs are joined, and so are their clusters. The answer depends on the texts and their
+ * order alone.
  *
  * Sources: Broder 1997 (resemblance, bottom-k sketches); Li, Owen, Zhang 2012 and Shrivastava 2017 (one permutation
  * hashing, optimal densification). A pair of similarity 0.8 meets with probability 0.9999, one of 0.7 with 0.995. */

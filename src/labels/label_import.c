@@ -57,8 +57,8 @@ static enum sg_status cluster_rows(struct import *import, const char *const *pat
     for (size_t i = 0; status == SG_OK && i < import->n_contents; i++) {
         const struct sg_labelled *item = sg_labels_at(import->labels, i);
         /* A content without its text resembles nothing: its hash stands in. */
-        struct sg_slice text = item->text ? (struct sg_slice){item->text, item->text_len}
-                                          : sg_slice_of(item->content_sha256);
+        struct sg_slice text =
+            item->text ? (struct sg_slice){item->text, item->text_len} : sg_slice_of(item->content_sha256);
         status = sg_cluster_add(import->cluster, text, err);
     }
     size_t n = import->n_contents;
@@ -69,11 +69,11 @@ static enum sg_status cluster_rows(struct import *import, const char *const *pat
                         sg_row_reader_text(&import->reader, &row, NULL) == SG_OK;
             char number[64];
             snprintf(number, sizeof number, "%zu %s", i, paths[d]); /* a row that cannot be read resembles nothing */
-            status = sg_cluster_add(import->cluster,
-                                    good ? (struct sg_slice){sg_buffer_text(&import->reader.text),
-                                                             import->reader.text.len}
-                                         : sg_slice_of(number),
-                                    err);
+            status =
+                sg_cluster_add(import->cluster,
+                               good ? (struct sg_slice){sg_buffer_text(&import->reader.text), import->reader.text.len}
+                                    : sg_slice_of(number),
+                               err);
         }
     if (status == SG_OK)
         status = sg_cluster_run(import->cluster, err);

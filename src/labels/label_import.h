@@ -1,5 +1,5 @@
-/* Data sets → label file. What the file says already is not written again, so that an import that was cut off is simply
- * repeated. */
+/* Data sets → label file. What the file says already is not written again, so that an import that was cut off is
+ * simply repeated. */
 #ifndef SG_LABELS_LABEL_IMPORT_H
 #define SG_LABELS_LABEL_IMPORT_H
 
@@ -14,7 +14,8 @@ struct sg_import_options {
     double p_drawn;       /* NaN: none */
     int64_t time;
     bool no_text;
-    bool near_duplicates; /* rows that are alone get the group of the first near-duplicate, here or in the label file */
+    bool near_duplicates; /* rows that are alone get the group of the first near-duplicate, here or in the label file
+                           */
     struct sg_dataset_options data;
 };
 

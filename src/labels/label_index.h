@@ -1,5 +1,5 @@
-/* Numbers found by what they stand for: open addressing over (hash, number), the things themselves stay where they are.
- * The seed is drawn anew for each table, so that no file can make it slow. */
+/* Numbers found by what they stand for: open addressing over (hash, number), the things themselves stay where they
+ * are. The seed is drawn anew for each table, so that no file can make it slow. */
 #ifndef SG_LABELS_LABEL_INDEX_H
 #define SG_LABELS_LABEL_INDEX_H
 
@@ -28,7 +28,8 @@ uint32_t sg_index_hash(struct sg_index *index, const void *bytes, size_t len);
 uint32_t sg_index_find(const struct sg_index *index, uint32_t hash, sg_index_same_fn same, const void *context,
                        const void *key);
 /* Of a key that is not in it. SG_ENOMEM leaves the index as it was. */
-SG_MUST_CHECK enum sg_status sg_index_add(struct sg_index *index, uint32_t hash, uint32_t number, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_index_add(struct sg_index *index, uint32_t hash, uint32_t number,
+                                          struct sg_error *err);
 void sg_index_free(struct sg_index *index);
 
 #endif

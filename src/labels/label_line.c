@@ -5,10 +5,13 @@
 #include "base/utf8.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-static const char *const role_names[] = {
-    [SG_ROLE_GOLD] = "gold", [SG_ROLE_REVIEW] = "review", [SG_ROLE_APPEAL] = "appeal", [SG_ROLE_REASONER] = "reasoner"};
+static const char *const role_names[] = {[SG_ROLE_GOLD] = "gold",
+                                         [SG_ROLE_REVIEW] = "review",
+                                         [SG_ROLE_APPEAL] = "appeal",
+                                         [SG_ROLE_REASONER] = "reasoner"};
 #define N_ROLES (sizeof role_names / sizeof role_names[0])
 
 const char *sg_label_role_name(enum sg_label_role role)
@@ -68,8 +71,8 @@ enum sg_status sg_label_line_check(const struct sg_label_line *line, struct sg_e
     if (status == SG_OK)
         status = check_value("violation", line->violation, err);
     if (status == SG_OK && line->n_categories > SG_LABEL_MAX_CATEGORIES)
-        status = sg_fail(err, SG_ELIMIT, "%zu categories, the limit is %d", line->n_categories,
-                         SG_LABEL_MAX_CATEGORIES);
+        status =
+            sg_fail(err, SG_ELIMIT, "%zu categories, the limit is %d", line->n_categories, SG_LABEL_MAX_CATEGORIES);
     for (size_t i = 0; status == SG_OK && i < line->n_categories; i++) {
         status = check_name("categories", line->categories[i].category, SG_LABEL_MAX_NAME, err);
         if (status == SG_OK)
@@ -81,8 +84,9 @@ enum sg_status sg_label_line_check(const struct sg_label_line *line, struct sg_e
         return sg_fail(err, SG_EINVALID, "\"role\": expected gold, review, appeal or reasoner");
     bool machine = strncmp(line->who, "reasoner:", 9) == 0;
     if (machine != (line->role == SG_ROLE_REASONER))
-        return sg_fail(err, SG_EINVALID, "role %s of \"%.64s\": a reasoner's labels have the role reasoner and a "
-                                         "\"who\" that begins with reasoner:",
+        return sg_fail(err, SG_EINVALID,
+                       "role %s of \"%.64s\": a reasoner's labels have the role reasoner and a "
+                       "\"who\" that begins with reasoner:",
                        sg_label_role_name(line->role), line->who);
     if (line->content_sha256 ? !is_sha256(line->content_sha256) : !line->text)
         return sg_fail(err, SG_EINVALID, "\"content_sha256\": expected 64 hexadecimal digits in lower case");
@@ -136,7 +140,8 @@ static enum sg_status take_categories(json_t *object, struct sg_parsed_line *par
     if (json_object_size(object) > SG_LABEL_MAX_CATEGORIES)
         return sg_fail(err, SG_ELIMIT, "%zu categories, the limit is %d", json_object_size(object),
                        SG_LABEL_MAX_CATEGORIES);
-    json_object_foreach (object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         parsed->categories[n].category = name;
         enum sg_status status = take_value(value, "categories", &parsed->categories[n].value, err);
         if (status != SG_OK)
@@ -174,11 +179,13 @@ static enum sg_status take_role(const json_t *value, enum sg_label_role *role_ou
 
 static const char *first_unknown(json_t *object)
 {
-    static const char *const known[] = {"content_sha256", "id",   "text",  "violation", "categories", "policy_sha256", "who",
-                                        "role",           "time", "drawn", "p_drawn",   "group"};
+    static const char *const known[] = {"content_sha256", "id",   "text", "violation", "categories",
+                                        "policy_sha256",  "who",  "role", "time",      "drawn",
+                                        "p_drawn",        "group"};
     const char *name;
     json_t *value;
-    json_object_foreach (object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         bool found = false;
         for (size_t i = 0; !found && i < sizeof known / sizeof known[0]; i++)
             found = strcmp(known[i], name) == 0;
@@ -192,8 +199,7 @@ static enum sg_status take_text(const json_t *value, struct sg_parsed_line *pars
 {
     struct sg_label_line *line = &parsed->line;
     if (!value || json_is_null(value))
-        return line->content_sha256 ? SG_OK
-                                    : sg_fail(err, SG_EFORMAT, "neither \"content_sha256\" nor \"text\"");
+        return line->content_sha256 ? SG_OK : sg_fail(err, SG_EFORMAT, "neither \"content_sha256\" nor \"text\"");
     if (!json_is_string(value))
         return sg_fail(err, SG_EFORMAT, "\"text\" is not a string");
     line->text = json_string_value(value);
@@ -310,7 +316,11 @@ enum sg_status sg_label_line_write(const struct sg_label_line *line, struct sg_b
     if (!isnan(line->p_drawn))
         json_object_set_new(object, "p_drawn", json_real(line->p_drawn));
     put_string(object, "group", line->group);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+    /* The one real number: in 15 digits where they say it all (0.1 and not 0.10000000000000001). */
+    char digits[40];
+    snprintf(digits, sizeof digits, "%.15g", line->p_drawn);
+    size_t flags = strtod(digits, NULL) == line->p_drawn ? JSON_REAL_PRECISION(15) : 0;
+    char *text = object ? json_dumps(object, JSON_COMPACT | flags) : NULL;
     json_decref(object);
     if (!text)
         return sg_fail(err, SG_ENOMEM, "out of memory for a label of %zu bytes", line->text_len);

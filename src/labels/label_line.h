@@ -17,8 +17,8 @@ struct sg_parsed_line {
     const char *unknown_field; /* the first that is none of ours; NULL */
 };
 
-/* SG_EFORMAT says the field, what it got and what it expected, never content. `parsed` holds an object to release with
- * sg_parsed_line_deinit on success only. */
+/* SG_EFORMAT says the field, what it got and what it expected, never content. `parsed` holds an object to release
+ * with sg_parsed_line_deinit on success only. */
 SG_MUST_CHECK enum sg_status sg_label_line_parse(struct sg_slice text, struct sg_parsed_line *parsed,
                                                  struct sg_error *err);
 void sg_parsed_line_deinit(struct sg_parsed_line *parsed);

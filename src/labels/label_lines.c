@@ -86,9 +86,8 @@ enum sg_status sg_lines_next(struct sg_lines *lines, struct sg_line *line_out, s
     *line_out = (struct sg_line){.number = lines->number + 1};
     for (;;) {
         const char *data = sg_buffer_text(window);
-        const char *end = window->len > lines->scanned
-                              ? memchr(data + lines->scanned, '\n', window->len - lines->scanned)
-                              : NULL;
+        const char *end =
+            window->len > lines->scanned ? memchr(data + lines->scanned, '\n', window->len - lines->scanned) : NULL;
         if (end || lines->ended) {
             size_t stop = end ? (size_t)(end - data) : window->len;
             if (!end && stop == lines->start && !lines->skipping)

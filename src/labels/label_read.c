@@ -47,15 +47,15 @@ static enum sg_status note_summary(struct notes *notes, struct sg_error *err)
     }
     if (status == SG_OK && notes->n_foreign) {
         sg_buffer_clear(&text);
-        sg_buffer_printf(&text, "%s: %zu labels belong to other policies and were left out (the first, line %zu, to %.12s)",
-                         notes->path, notes->n_foreign, notes->foreign_line,
-                         notes->foreign[0] ? notes->foreign : "none");
+        sg_buffer_printf(
+            &text, "%s: %zu labels belong to other policies and were left out (the first, line %zu, to %.12s)",
+            notes->path, notes->n_foreign, notes->foreign_line, notes->foreign[0] ? notes->foreign : "none");
         status = sg_labels_note(notes->labels, sg_buffer_text(&text), err);
     }
     if (status == SG_OK && notes->n_unknown_fields) {
         sg_buffer_clear(&text);
-        sg_buffer_printf(&text, "%s: %zu lines have fields that are not known here (the first, line %zu)", notes->path,
-                         notes->n_unknown_fields, notes->unknown_line);
+        sg_buffer_printf(&text, "%s: %zu lines have fields that are not known here (the first, line %zu)",
+                         notes->path, notes->n_unknown_fields, notes->unknown_line);
         status = sg_labels_note(notes->labels, sg_buffer_text(&text), err);
     }
     if (status == SG_OK)

@@ -2,13 +2,14 @@
  *
  *   appeal > review > gold > reasoner
  *
- * The highest role that says anything known decides. People who share it and differ make a dispute, which no lower role
- * settles. Of several reasoners the latest speaks for all. The same holds for each category by itself. */
+ * The highest role that says anything known decides. People who share it and differ make a dispute, which no lower
+ * role settles. Of several reasoners the latest speaks for all. The same holds for each category by itself. */
 #include "labels/labels_internal.h"
 
 static int rank(const struct sg_labels *labels, const struct content *content, uint32_t number)
 {
-    static const int ranks[] = {[SG_ROLE_REASONER] = 0, [SG_ROLE_GOLD] = 1, [SG_ROLE_REVIEW] = 2, [SG_ROLE_APPEAL] = 3};
+    static const int ranks[] = {
+        [SG_ROLE_REASONER] = 0, [SG_ROLE_GOLD] = 1, [SG_ROLE_REVIEW] = 2, [SG_ROLE_APPEAL] = 3};
     int own = ranks[labels->said[number].role];
     return own == 0 && content->reasoner != number ? -1 : own;
 }

@@ -20,7 +20,7 @@ struct sg_row_reader {
      * data set's n_categories is known. */
     const char *category;
     size_t n_categories;
-    const char *drawn;    /* where the row does not say */
+    const char *drawn; /* where the row does not say */
     double p_drawn;
     const char *group; /* instead of the row's own, may change from row to row */
     const char *policy_sha256;
@@ -38,9 +38,9 @@ SG_MUST_CHECK enum sg_status sg_row_reader_name(struct sg_row_reader *reader, co
 SG_MUST_CHECK enum sg_status sg_row_reader_text(struct sg_row_reader *reader, const struct sg_dataset_row *row,
                                                 struct sg_error *err);
 
-/* Row → line, borrowed until the next call. *already_out: the same is said already, there is nothing to add. A text that
- * stands in the data set with different labels speaks with several voices (who, who#2, …), so that it ends up disputed
- * and not decided by the last row. SG_EFORMAT for a row without any label. */
+/* Row → line, borrowed until the next call. *already_out: the same is said already, there is nothing to add. A text
+ * that stands in the data set with different labels speaks with several voices (who, who#2, …), so that it ends up
+ * disputed and not decided by the last row. SG_EFORMAT for a row without any label. */
 SG_MUST_CHECK enum sg_status sg_row_reader_line(struct sg_row_reader *reader, const struct sg_dataset_row *row,
                                                 struct sg_label_line *line_out, bool *already_out,
                                                 struct sg_error *err);

@@ -58,8 +58,8 @@ static enum sg_status count_near(const struct sg_labels *labels, struct sg_label
         if (first == i)
             continue;
         stats->n_near++;
-        stats->n_near_apart += strcmp(labels->contents[numbers[i]].item.group,
-                                      labels->contents[numbers[first]].item.group) != 0;
+        stats->n_near_apart +=
+            strcmp(labels->contents[numbers[i]].item.group, labels->contents[numbers[first]].item.group) != 0;
     }
     sg_cluster_destroy(cluster);
     free(numbers);

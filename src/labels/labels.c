@@ -106,8 +106,12 @@ static enum sg_status take_content(struct sg_labels *labels, const char *sha256,
         return status;
     *content_out = (uint32_t)labels->n_contents++;
     labels->contents[*content_out] = (struct content){
-        .item = {.content_sha256 = copy, .violation = SG_LABEL_UNKNOWN, .p_drawn = NAN, .reasoner_p_drawn = NAN,
-                 .group = copy, .reasoner_violation = SG_LABEL_UNKNOWN},
+        .item = {.content_sha256 = copy,
+                 .violation = SG_LABEL_UNKNOWN,
+                 .p_drawn = NAN,
+                 .reasoner_p_drawn = NAN,
+                 .group = copy,
+                 .reasoner_violation = SG_LABEL_UNKNOWN},
         .p_drawn = {NAN, NAN},
         .first = SG_INDEX_NONE,
         .last = SG_INDEX_NONE,
@@ -201,8 +205,8 @@ static enum sg_status take_categories(struct sg_labels *labels, const struct sg_
         return out_of_memory(err);
     for (size_t i = 0; i < line->n_categories; i++) {
         struct sg_error why = {.code = SG_ENOMEM};
-        values[i] = (struct sg_label_value){category(labels, line->categories[i].category, &why),
-                                            line->categories[i].value};
+        values[i] =
+            (struct sg_label_value){category(labels, line->categories[i].category, &why), line->categories[i].value};
         if (!values[i].category)
             return sg_fail(err, why.code, "%s", why.text);
     }
@@ -238,8 +242,8 @@ enum sg_status sg_labels_take(struct sg_labels *labels, const struct sg_label_li
     said->role = (uint8_t)line->role;
     said->file = file;
     said->time = line->time;
-    if (line->role == SG_ROLE_REASONER && (content->reasoner == SG_INDEX_NONE ||
-                                           replaces(file, line->time, &labels->said[content->reasoner])))
+    if (line->role == SG_ROLE_REASONER &&
+        (content->reasoner == SG_INDEX_NONE || replaces(file, line->time, &labels->said[content->reasoner])))
         content->reasoner = number;
     return SG_OK;
 }
@@ -287,7 +291,8 @@ struct said *sg_labels_who_said(struct sg_labels *labels, const char *content_sh
 {
     uint32_t hash;
     struct voice voice = {find_content(labels, content_sha256, &hash), 0};
-    voice.who = sg_index_find(&labels->by_name, sg_index_hash(&labels->by_name, who, strlen(who)), same_name, labels, who);
+    voice.who =
+        sg_index_find(&labels->by_name, sg_index_hash(&labels->by_name, who, strlen(who)), same_name, labels, who);
     if (voice.content == SG_INDEX_NONE || voice.who == SG_INDEX_NONE)
         return NULL;
     uint32_t number = find_voice(labels, voice, &hash);
@@ -347,8 +352,9 @@ size_t sg_labels_said(const struct sg_labels *labels, size_t i, struct sg_said *
     for (uint32_t number = labels->contents[i].first; number != SG_INDEX_NONE; number = labels->said[number].next) {
         const struct said *said = &labels->said[number];
         if (n < max)
-            said_out[n] = (struct sg_said){labels->names[said->who], (enum sg_label_role)said->role, said->violation,
-                                           said->categories, said->n_categories, said->time};
+            said_out[n] = (struct sg_said){labels->names[said->who], (enum sg_label_role)said->role,
+                                           said->violation,          said->categories,
+                                           said->n_categories,       said->time};
         n++;
     }
     return n;
