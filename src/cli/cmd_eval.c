@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -251,7 +252,7 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
         before = run->setups[i].reasoner ? &run->setups[i] : before;
     if (run->render.progress)
         fputs("opening the model …\r", run->render.progress);
-    enum sg_status status = sg_eval_setup_open(setup, before, run->eval.n_tasks, err);
+    enum sg_status status = sg_eval_setup_open(setup, before, &run->rows, run->eval.tasks, run->eval.n_tasks, err);
     if (run->render.progress)
         fputs("\033[K", run->render.progress);
     for (size_t task = 0; task < run->eval.n_tasks; task++)
@@ -274,7 +275,10 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
     if (status == SG_OK && run->attacks) {
         run->started = sg_now();
         status = sg_attack_set_run(&run->attack_set, &pass, run->in_hand, err);
+        sg_eval_setup_settle(setup, run->attack_set.report.answers[run->in_hand],
+                             run->attack_set.report.n_rows * run->attack_set.report.n_names);
     }
+    sg_eval_setup_settle(setup, answers, n);
     sg_render_end(&run->render);
     free(questions);
     return status;
@@ -681,7 +685,7 @@ int sg_verb_eval(int argc, char **argv)
     run->max_listed = 500;
     run->attack_rows = 200;
     run->base.name = "all";
-    run->base.threshold = 0.5;
+    run->base.threshold = NAN;
     run->base.check.top_p = 1;
     int exit = sg_settings_load(&run->settings, &err) == SG_OK ? -1 : sg_say_error(&err, SG_EXIT_FAILURE);
     if (exit < 0) {

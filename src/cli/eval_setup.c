@@ -4,6 +4,7 @@
 #include "cli/check.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define WORDS_MAX 64
@@ -31,7 +32,7 @@ enum sg_status sg_eval_setup_parse(const char *text, const struct sg_eval_setup 
     int n_words = 0;
     size_t n_name = strcspn(text, ":");
     *setup = *base;
-    setup->policies.n = 0;
+    setup->policies.n = setup->rules.n = setup->screens.n = setup->certificates.n = 0;
     if (text[n_name] != ':' || n_name == 0 || n_name > 40 || strcspn(text, "=, ") < n_name)
         return sg_fail(err, SG_EINVALID, "--config: got \"%s\", expected NAME:key=value,…", text);
     /* name NUL, then for each word "--" word NUL */
@@ -65,6 +66,9 @@ enum sg_status sg_eval_setup_parse(const char *text, const struct sg_eval_setup 
         }
     }
     enum sg_status status = parse_keys(setup, words, n_words, err);
+    setup->rules = setup->rules.n ? setup->rules : base->rules;
+    setup->screens = setup->screens.n ? setup->screens : base->screens;
+    setup->certificates = setup->certificates.n ? setup->certificates : base->certificates;
     return status == SG_OK ? SG_OK : sg_fail_in(err, status, "--config %s", setup->name);
 }
 
@@ -85,24 +89,36 @@ struct sg_slice sg_eval_policy_label(const char *value, const struct sg_eval_row
     return (struct sg_slice){value, len};
 }
 
-/* The policy of the list that belongs to the label: by the name in front of it, else by its own id, else because
- * there is one of each. *policy_out is NULL when the list has none. */
+/* The file of a list that belongs to the label: by the name in front of it, else because there is one of each. */
+static const char *file_for(const struct sg_list *list, const struct sg_eval_rows *rows, const char *label,
+                            bool only_task)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const char *path;
+        struct sg_slice named = sg_eval_policy_label(list->values[i], rows, &path);
+        if (named.len ? sg_slice_equal(named, sg_slice_of(label)) : only_task && list->n == 1)
+            return path;
+    }
+    return NULL;
+}
+
+/* The policy for a label: by file_for, else the one whose own id is the label. *policy_out is NULL when there is
+ * none. */
 static enum sg_status open_for(const struct sg_list *list, const struct sg_eval_rows *rows, const char *label,
                                bool only_task, struct sg_policy **policy_out, struct sg_error *err)
 {
+    const char *path = file_for(list, rows, label, only_task);
     *policy_out = NULL;
-    for (size_t i = 0; i < list->n && !*policy_out; i++) {
-        const char *path;
-        struct sg_slice named = sg_eval_policy_label(list->values[i], rows, &path);
-        if (named.len && !sg_slice_equal(named, sg_slice_of(label)))
+    if (path)
+        return sg_policy_open(path, policy_out, err);
+    for (size_t i = 0; i < list->n; i++) {
+        if (sg_eval_policy_label(list->values[i], rows, &path).len)
             continue;
         enum sg_status status = sg_policy_open(path, policy_out, err);
-        if (status != SG_OK)
+        if (status != SG_OK || strcmp(sg_policy_id(*policy_out), label) == 0)
             return status;
-        if (!named.len && !(only_task && list->n == 1) && strcmp(sg_policy_id(*policy_out), label) != 0) {
-            sg_policy_close(*policy_out);
-            *policy_out = NULL;
-        }
+        sg_policy_close(*policy_out);
+        *policy_out = NULL;
     }
     return SG_OK;
 }
@@ -127,6 +143,32 @@ enum sg_status sg_eval_setup_policies(struct sg_eval_setup *setup, const struct 
 
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
+/* Does the mode ask a guard, and does it ask the reasoner? */
+static bool has_guard(const struct sg_eval_setup *setup)
+{
+    return setup->mode || setup->rules.n || setup->screens.n;
+}
+
+static bool is_score(const struct sg_eval_setup *setup)
+{
+    return setup->mode && strcmp(setup->mode, "score") == 0;
+}
+
+static bool has_reasoner(const struct sg_eval_setup *setup)
+{
+    return !is_score(setup) && !(setup->mode && strcmp(setup->mode, "screen-only") == 0);
+}
+
+static enum sg_guard_mode mode_of(const struct sg_eval_setup *setup)
+{
+    enum sg_guard_mode mode = SG_GUARD_CASCADE;
+    if (is_score(setup))
+        return SG_GUARD_SCREEN_ONLY;
+    while (setup->mode && mode < SG_GUARD_SHADOW && strcmp(sg_guard_mode_name(mode), setup->mode) != 0)
+        mode++;
+    return mode;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -146,10 +188,19 @@ static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const c
 {
     struct sg_buffer text = {0};
     const struct sg_check_options *check = &setup->check;
+    const struct sg_guard *guard = setup->guard[task];
     sg_buffer_printf(&text, "safeguard eval 1 %s %s %s", sg_policy_sha256(setup->policy[task]), model_sha256,
                      check->effort ? check->effort : "-");
     sg_buffer_printf(&text, " %d %.17g %" PRIu64, check->reasoning_budget, check->temperature, check->seed);
-    sg_reasoner_options_json(&setup->reasoner_options, &text);
+    if (guard) {
+        const char *files[] = {sg_guard_rules_sha256(guard), sg_guard_screen_sha256(guard),
+                               sg_guard_certificate_sha256(guard), setup->category};
+        sg_buffer_printf(&text, " %s", sg_guard_mode_name(mode_of(setup)));
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+            sg_buffer_printf(&text, " %s", files[i] ? files[i] : "-");
+    }
+    if (setup->reasoner)
+        sg_reasoner_options_json(&setup->reasoner_options, &text);
     enum sg_status status = sg_buffer_status(&text, err);
     if (status == SG_OK)
         sg_sha256(text.data, text.len, setup->keys[task]);
@@ -157,25 +208,62 @@ static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const c
     return status;
 }
 
-enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_setup *before, size_t n_tasks,
-                                  struct sg_error *err)
+static enum sg_status open_reasoner(struct sg_eval_setup *setup, struct sg_eval_setup *before, struct sg_error *err)
 {
-    char model_sha256[65] = "-";
-    enum sg_status status = SG_OK;
     if (before && before->reasoner && same_reasoner(&setup->reasoner_options, &before->reasoner_options)) {
         setup->reasoner = before->reasoner;
         setup->model = before->model;
         before->reasoner = NULL;
         before->model = NULL;
-    } else {
-        if (before)
-            sg_eval_setup_close(before); /* two large models at a time would not fit */
-        status = sg_reasoner_options_open(&setup->reasoner_options, &setup->model, &setup->reasoner, err);
+        return SG_OK;
     }
+    if (before)
+        sg_eval_setup_close(before); /* two large models at a time would not fit */
+    return sg_reasoner_options_open(&setup->reasoner_options, &setup->model, &setup->reasoner, err);
+}
+
+/* No cache: each row costs what it would cost the first time. No budget: a figure must not depend on the clock. */
+static enum sg_status open_guard(struct sg_eval_setup *setup, size_t task, const char *label,
+                                 const struct sg_eval_rows *rows, bool only_task, struct sg_error *err)
+{
+    struct sg_guard_options options = {
+        .mode = mode_of(setup),
+        .rules_path = file_for(&setup->rules, rows, label, only_task),
+        .screen_path = file_for(&setup->screens, rows, label, only_task),
+        .certificate_path = file_for(&setup->certificates, rows, label, only_task),
+        .category = setup->category,
+        .reasoners = {setup->reasoner},
+        .n_reasoners = setup->reasoner != NULL,
+    };
+    if (is_score(setup)) {
+        options.certificate_path = NULL;
+        if (!options.screen_path)
+            return sg_fail(err, SG_EINVALID, "configuration %s: mode score needs a screen for \"%s\"", setup->name,
+                           label);
+    }
+    return sg_guard_open(setup->policy[task], &options, NULL, &setup->guard[task], err);
+}
+
+enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_setup *before,
+                                  const struct sg_eval_rows *rows, const struct sg_eval_task *tasks, size_t n_tasks,
+                                  struct sg_error *err)
+{
+    char model_sha256[65] = "-";
+    enum sg_status status = SG_OK;
+    for (size_t task = 0; before && task < n_tasks; task++) { /* they ask its reasoner */
+        sg_guard_close(before->guard[task]);
+        before->guard[task] = NULL;
+    }
+    if (has_reasoner(setup))
+        status = open_reasoner(setup, before, err);
     if (status == SG_OK && setup->model)
         status = sg_model_sha256(setup->model, model_sha256, err);
-    for (size_t task = 0; task < n_tasks && status == SG_OK; task++)
-        status = make_key(setup, task, model_sha256, err);
+    for (size_t task = 0; task < n_tasks && status == SG_OK; task++) {
+        if (has_guard(setup))
+            status = open_guard(setup, task, tasks[task].label, rows, n_tasks == 1, err);
+        if (status == SG_OK)
+            status = make_key(setup, task, model_sha256, err);
+    }
     return status;
 }
 
@@ -187,7 +275,25 @@ int sg_eval_setup_in_flight(const struct sg_eval_setup *setup)
 enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task, const struct sg_content *content,
                                    struct sg_verdict *verdict, struct sg_error *err)
 {
-    return sg_reasoner_check(setup->reasoner, setup->policy[task], content, &setup->check, NULL, NULL, verdict, err);
+    return setup->guard[task] ? sg_guard_check(setup->guard[task], content, &setup->check, NULL, NULL, verdict, err)
+                              : sg_reasoner_check(setup->reasoner, setup->policy[task], content, &setup->check, NULL,
+                                                  NULL, verdict, err);
+}
+
+void sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers, size_t n)
+{
+    for (size_t i = 0; answers && is_score(setup) && i < n; i++) {
+        struct sg_answer *answer = &answers[i];
+        bool calibrated = !isnan(answer->screen_score);
+        double threshold = !isnan(setup->threshold) ? setup->threshold : calibrated ? 0.5 : 0;
+        answer->score = calibrated ? answer->screen_score : answer->margin;
+        if (isnan(answer->score) || answer->failed)
+            continue;
+        answer->decision = answer->score >= threshold ? SG_VIOLATES : SG_DOES_NOT_VIOLATE;
+        answer->stage = "screen";
+        answer->reason = NULL;
+        answer->calls = 0;
+    }
 }
 
 /* --- for the report --------------------------------------------------------------------------------------------- */
@@ -196,6 +302,18 @@ static void put_text(json_t *object, const char *name, const char *text)
 {
     if (text)
         json_object_set_new(object, name, json_string(text));
+}
+
+static void put_list(json_t *object, const char *name, const struct sg_list *list)
+{
+    json_t *values = json_array();
+    for (size_t i = 0; i < list->n; i++)
+        json_array_append_new(values, json_string(list->values[i]));
+    if (list->n == 1)
+        json_object_set(object, name, json_array_get(values, 0));
+    else if (list->n > 1)
+        json_object_set(object, name, values);
+    json_decref(values);
 }
 
 json_t *sg_eval_setup_json(const struct sg_eval_setup *setup)
@@ -210,6 +328,11 @@ json_t *sg_eval_setup_json(const struct sg_eval_setup *setup)
     put_text(object, "reasoner", reasoner->remote.url);
     put_text(object, "reasoner_model", reasoner->remote.model);
     put_text(object, "effort", setup->check.effort);
+    put_text(object, "mode", has_guard(setup) ? setup->mode ? setup->mode : "cascade" : NULL);
+    put_list(object, "rules", &setup->rules);
+    put_list(object, "screen", &setup->screens);
+    put_list(object, "certificate", &setup->certificates);
+    put_text(object, "category", setup->category);
     if (setup->check.reasoning_budget)
         json_object_set_new(object, "reasoning_budget", json_integer(setup->check.reasoning_budget));
     if (setup->check.temperature > 0) {
@@ -221,6 +344,10 @@ json_t *sg_eval_setup_json(const struct sg_eval_setup *setup)
 
 void sg_eval_setup_close(struct sg_eval_setup *setup)
 {
+    for (size_t task = 0; task < SG_EVAL_MAX_TASKS; task++) {
+        sg_guard_close(setup->guard[task]);
+        setup->guard[task] = NULL;
+    }
     sg_reasoner_destroy(setup->reasoner);
     sg_model_close(setup->model);
     setup->reasoner = NULL;

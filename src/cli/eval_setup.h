@@ -5,61 +5,58 @@
 #include "cli/reasoner_options.h"
 #include "eval/eval_run.h"
 #include "eval/report.h"
+#include "safeguard/guard.h"
 
 struct sg_eval_setup {
     const char *name;
-    char *text;              /* of --config, cut into words; owned */
-    struct sg_list policies; /* "FILE" or "LABEL=FILE" */
+    char *text; /* of --config, cut into words; owned */
+    /* "FILE" or "LABEL=FILE" */
+    struct sg_list policies, rules, screens, certificates;
     struct sg_reasoner_options reasoner_options;
     struct sg_check_options check;
+    const char *mode;             /* NULL: cascade where there are rules or a screen, else the reasoner alone */
+    const char *category;         /* of the screens */
     const char *predictions, *of; /* a file of answers; of which configuration */
-    double threshold;
+    double threshold;             /* NaN: 0.5, and 0 for the margin of a screen without calibration */
     /* opened */
     struct sg_policy *policy[SG_EVAL_MAX_TASKS]; /* NULL: none for this task */
+    struct sg_guard *guard[SG_EVAL_MAX_TASKS];   /* NULL: the reasoner alone */
     struct sg_model *model;
-    struct sg_reasoner *reasoner;
+    struct sg_reasoner *reasoner; /* NULL where no mode needs one */
     char keys[SG_EVAL_MAX_TASKS][65];
 };
 
-/* Rows of an option table that say what a configuration is; `s` is a struct sg_eval_setup. Also the keys of --config.
- */
+/* clang-format off */
+
+/* Rows of an option table that say what a configuration is; `s` is a struct sg_eval_setup. Also the keys of --config. */
 #define SG_EVAL_SETUP_OPTIONS(s)                                                                                     \
-    {"policy",                                                                                                       \
-     SG_OPTION_LIST,                                                                                                 \
-     &(s).policies,                                                                                                  \
-     "[LABEL=]FILE",                                                                                                 \
+    {"policy", SG_OPTION_LIST, &(s).policies, "[LABEL=]FILE",                                                        \
      "the policy; its decisions are held against LABEL, a category of the data. Several:\n"                          \
-     "each against its own, and rows that all of them get right are counted",                                        \
-     0,                                                                                                              \
-     0},                                                                                                             \
-        SG_REASONER_OPTIONS((s).reasoner_options),                                                                   \
-        {"effort",                                                                                                   \
-         SG_OPTION_STRING,                                                                                           \
-         &(s).check.effort,                                                                                          \
-         "low|medium|high",                                                                                          \
-         "how long the model reasons (the policy's own, else medium)",                                               \
-         0,                                                                                                          \
-         0},                                                                                                         \
-        {"reasoning-budget",                                                                                         \
-         SG_OPTION_INT,                                                                                              \
-         &(s).check.reasoning_budget,                                                                                \
-         "TOKENS",                                                                                                   \
-         "end the reasoning after so many tokens and ask for the decision",                                          \
-         0,                                                                                                          \
-         1e6},                                                                                                       \
-        {"temperature", SG_OPTION_DOUBLE, &(s).check.temperature, "T", "0 (greedy) unless given", 0, 10},            \
-        {"seed", SG_OPTION_U64, &(s).check.seed, "N", "for --temperature above 0", 0, 0},                            \
-    {                                                                                                                \
-        "threshold", SG_OPTION_DOUBLE, &(s).threshold, "X",                                                          \
-            "answers that are a score alone violate from here on (0.5)", -1e9, 1e9                                   \
-    }
+     "each against its own, and rows that all of them get right are counted", 0, 0},                                 \
+    SG_REASONER_OPTIONS((s).reasoner_options),                                                                       \
+    {"effort", SG_OPTION_STRING, &(s).check.effort, "low|medium|high",                                               \
+     "how long the model reasons (the policy's own, else medium)", 0, 0},                                            \
+    {"reasoning-budget", SG_OPTION_INT, &(s).check.reasoning_budget, "TOKENS",                                       \
+     "end the reasoning after so many tokens and ask for the decision", 0, 1e6},                                     \
+    {"temperature", SG_OPTION_DOUBLE, &(s).check.temperature, "T", "0 (greedy) unless given", 0, 10},                \
+    {"seed", SG_OPTION_U64, &(s).check.seed, "N", "for --temperature above 0", 0, 0},                                \
+    {"mode", SG_OPTION_STRING, &(s).mode, "cascade|reasoner-only|screen-only|shadow|score",                          \
+     "which stages decide (cascade where there are rules or a screen); score: the\n"                                 \
+     "screen's score alone, at --threshold", 0, 0},                                                                  \
+    {"rules", SG_OPTION_LIST, &(s).rules, "[LABEL=]FILE", "the policy's list of rules (docs/rules.md)", 0, 0},       \
+    {"screen", SG_OPTION_LIST, &(s).screens, "[LABEL=]FILE", "the policy's screen", 0, 0},                           \
+    {"certificate", SG_OPTION_LIST, &(s).certificates, "[LABEL=]FILE",                                               \
+     "what the screen may clear or flag by itself", 0, 0},                                                           \
+    {"category", SG_OPTION_STRING, &(s).category, "NAME", "of the screen (any)", 0, 0},                              \
+    {"threshold", SG_OPTION_DOUBLE, &(s).threshold, "X",                                                             \
+     "answers that are a score alone violate from here on (0.5)", -1e9, 1e9}
 
 /* Keys that only --config has. */
 #define SG_EVAL_CONFIG_OPTIONS(s)                                                                                    \
     {"predictions", SG_OPTION_STRING, &(s).predictions, "FILE", "answers of an earlier run", 0, 0},                  \
-    {                                                                                                                \
-        "of", SG_OPTION_STRING, &(s).of, "NAME", "of which configuration of a journal", 0, 0                         \
-    }
+    {"of", SG_OPTION_STRING, &(s).of, "NAME", "of which configuration of a journal", 0, 0}
+
+/* clang-format on */
 
 /* "NAME:key=value,…": a copy of `base` with the keys replaced. SG_EINVALID says what is wrong with it. */
 SG_MUST_CHECK enum sg_status sg_eval_setup_parse(const char *text, const struct sg_eval_setup *base,
@@ -73,17 +70,19 @@ SG_MUST_CHECK enum sg_status sg_eval_setup_policies(struct sg_eval_setup *setup,
                                                     const struct sg_eval_rows *rows, const struct sg_eval_task *tasks,
                                                     size_t n_tasks, struct sg_error *err);
 
-/* Model or server; taken over from `before` where that one has the same. Then the journal's keys. */
+/* Model or server, taken over from `before` where that one has the same; guards; then the journal's keys. */
 SG_MUST_CHECK enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_setup *before,
+                                                const struct sg_eval_rows *rows, const struct sg_eval_task *tasks,
                                                 size_t n_tasks, struct sg_error *err);
 int sg_eval_setup_in_flight(const struct sg_eval_setup *setup);
-/* A judge for sg_eval_pass; the setup is `context`. */
 SG_MUST_CHECK enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task,
                                                  const struct sg_content *content, struct sg_verdict *verdict,
                                                  struct sg_error *err);
+/* mode=score: decide the answers by the screen's score; elsewhere nothing. */
+void sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers, size_t n);
 /* What the report shows of it; new reference. */
 json_t *sg_eval_setup_json(const struct sg_eval_setup *setup);
-/* Reasoner and model only. */
+/* Guards, reasoner and model only. */
 void sg_eval_setup_close(struct sg_eval_setup *setup);
 void sg_eval_setup_deinit(struct sg_eval_setup *setup);
 

@@ -57,6 +57,7 @@ enum sg_status sg_answer_read(json_t *line, double threshold, struct sg_answer *
                                  .n_output_tokens = count_of(tokens, "output"),
                                  .total_ms = number_of(json_object_get(line, "ms"), "total"),
                                  .margin = number_of(json_object_get(line, "screen"), "margin"),
+                                 .screen_score = number_of(json_object_get(line, "screen"), "score"),
                                  .stage = text_of(line, "stage"),
                                  .reason = text_of(line, "reason"),
                                  .policy_id = text_of(json_object_get(line, "policy"), "id"),
@@ -72,7 +73,7 @@ enum sg_status sg_answer_read(json_t *line, double threshold, struct sg_answer *
     } else if (isnan(answer->score)) {
         return sg_fail(err, SG_EFORMAT, "none of \"violation\", \"p_violation\", \"score\" and \"error\"");
     } else {
-        answer->decision = answer->score >= threshold ? SG_VIOLATES : SG_DOES_NOT_VIOLATE;
+        answer->decision = answer->score >= (isnan(threshold) ? 0.5 : threshold) ? SG_VIOLATES : SG_DOES_NOT_VIOLATE;
     }
     answer->by_model = text_of(line, "output") != NULL;
     answer->unreadable = answer->by_model && answer->decision == SG_UNDECIDED && says_unreadable(answer->reason);

@@ -21,12 +21,13 @@ struct sg_answer {
     int calls;                                                 /* of the reasoner: 0 or 1, -1 unknown */
     int64_t n_prompt_tokens, n_cached_tokens, n_output_tokens; /* -1 unknown */
     double total_ms;                                           /* NaN unknown */
-    double margin;                                             /* of the screen, NaN */
+    double margin, screen_score;                               /* of the screen; NaN */
     /* borrowed from line; NULL where absent */
     const char *stage, *reason, *policy_id, *policy_sha256;
 };
 
-/* Takes a reference of `line` when it succeeds. A line that has only a score is decided by score ≥ threshold.
+/* Takes a reference of `line` when it succeeds. A line that has only a score is decided by score ≥ threshold
+ * (NaN: 0.5).
  * SG_EFORMAT for a line that says nothing about violation, or says it in an unknown way. */
 SG_MUST_CHECK enum sg_status sg_answer_read(json_t *line, double threshold, struct sg_answer *answer,
                                             struct sg_error *err);

@@ -125,7 +125,7 @@ static const char *why_not(const struct sg_points *points, enum sg_figure figure
         return "0 negatives";
     if (scored && points->n_scored == 0)
         return "no scores";
-    return figure == SG_ECE ? "scores are no probabilities" : "one class has no scores";
+    return figure == SG_ECE ? "no probabilities" : "one class unscored";
 }
 
 static enum sg_status put_figures(struct sg_maker *maker, const struct sg_points *points, json_t *object,
@@ -516,7 +516,7 @@ static enum sg_status task_json(struct sg_maker *maker, size_t config, size_t ta
         return status;
     status = put_figures(maker, &points.points, object, err);
     if (status == SG_OK)
-        status = share_json(maker, config, task, take_readable, NULL, "no answers of a model", &parsed, err);
+        status = share_json(maker, config, task, take_readable, NULL, "no model answers", &parsed, err);
     if (status == SG_OK) {
         sg_put(maker, object, "parse_rate", parsed);
         sg_put(maker, object, "stages", stages_json(maker, config, task));

@@ -372,13 +372,13 @@ static void put_failures(struct sg_buffer *out, const json_t *config, const json
         }
         put_select(&filters, "kind", "kind", kinds);
         put_select(&filters, "rule", "rule", rules);
-        put_element(out, "<h3>Failures of ", text_in(config, "name"), "</h3>\n");
+        put_element(out, "<details><summary>Failures of ", text_in(config, "name"), "");
+        sg_buffer_printf(out, " (%" PRId64 ")</summary>\n", count_in(task, "n_failures"));
         if ((size_t)count_in(task, "n_failures") > json_array_size(list))
-            sg_buffer_printf(out, "<p class=\"dim\">The surest %zu of %" PRId64 ".</p>\n", json_array_size(list),
-                             count_in(task, "n_failures"));
+            sg_buffer_printf(out, "<p class=\"dim\">Listed are the surest %zu.</p>\n", json_array_size(list));
         open_list(out, &filters);
         sg_buffer_puts(out, sg_buffer_text(&items));
-        sg_buffer_puts(out, "</div>\n");
+        sg_buffer_puts(out, "</div></details>\n");
     }
     out->failed = out->failed || items.failed || filters.failed;
     sg_buffer_free(&items);

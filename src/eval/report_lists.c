@@ -8,12 +8,20 @@
 
 /* --- one answer ------------------------------------------------------------------------------------------------ */
 
-/* Rules that an answer cites; the category where it cites none; else NULL. New reference. */
+/* Rules of the policy that an answer cites, else those of the policy's list that matched, else the category; else
+ * NULL. New reference. */
 static json_t *rules_of(const struct sg_answer *answer)
 {
-    json_t *rules = json_object_get(answer->line, "rule_ids"), *category = json_object_get(answer->line, "category");
+    json_t *rules = json_object_get(answer->line, "rule_ids"), *category = json_object_get(answer->line, "category"),
+           *matches = json_object_get(answer->line, "rule_matches"), *match;
+    size_t i;
     if (json_array_size(rules) > 0)
         return json_incref(rules);
+    if (json_array_size(matches) > 0) {
+        rules = json_array();
+        json_array_foreach(matches, i, match) json_array_append(rules, json_object_get(match, "rule"));
+        return rules;
+    }
     return json_is_string(category) ? json_pack("[O]", category) : NULL;
 }
 

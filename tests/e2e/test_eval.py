@@ -473,3 +473,75 @@ def test_recorded_answers_cannot_be_attacked(ev, data, tmp_path):
     assert done.returncode == 2 and "recorded answers" in done.errors
     done = ev("--data", rows, "--policy", "p.md", "--attack", "sorcery", *everything(tmp_path))
     assert done.returncode != 0
+
+
+# --- cascades -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cascade(ev, run, double, policy, data, tmp_path):
+    """cascade(*arguments): rows whose words tell, a screen learnt from rows like them, the stand-in behind it."""
+    rng = random.Random(5)
+    good, bad = ("meeting lunch train report garden music weather".split(), "casino prize winner viagra bet lottery".split())
+
+    def rows_of(n, first):
+        rows = []
+        for i in range(n):
+            truth = int(rng.random() < 0.4)
+            words = [rng.choice(bad if truth and rng.random() < 0.7 else good) for _ in range(12)]
+            rows.append(row(first + i, truth, " ".join(words) + (" BAD" if truth else "")))
+        return rows
+
+    learn, rows = data(rows_of(200, 1000), "learn.jsonl"), data(rows_of(120, 0))
+    screen = tmp_path / "s.screen"
+    done = run(double, "screen", "train", "--policy", policy, "--labels", learn, "--category", "toxic", "--use-kept",
+               "--threads", "1", "--out", screen)
+    assert done.returncode == 0, done.stderr.decode()
+
+    def call(*arguments):
+        return ev("--data", rows, "--policy", policy, "--model", tmp_path / "m.gguf", "--screen", screen, "--category",
+                  "toxic", "--json", *arguments, *everything(tmp_path))
+
+    return call
+
+
+def test_score_of_the_screen_alone(cascade):
+    done = cascade("--mode", "score")
+    assert done.returncode == 0, done.errors
+    task = done.report["configurations"][0]["tasks"][0]
+    assert task["unscored"] == 0 and task["figures"]["auprc"]["value"] > 0.9
+    assert task["reasoner_calls"] == 0 and task["stages"]["screen"]["rows"] == 120
+
+
+def test_modes_side_by_side(cascade):
+    done = cascade("--config", "alone:mode=reasoner-only", "--config", "cascade:mode=cascade", "--config",
+                   "screen:mode=screen-only", "--config", "shadow:mode=shadow")
+    assert done.returncode == 0, done.errors
+    alone, full, screen, shadow = (c["tasks"][0] for c in done.report["configurations"])
+    # without a certificate the screen decides nothing, so the cascade is the reasoner
+    assert alone["figures"]["f1"] == full["figures"]["f1"] and full["reasoner_calls"] == 120
+    assert screen["figures"]["undecided"]["value"] == 1 and screen["figures"]["held"]["value"] == 1
+    assert screen["reasoner_calls"] in (0, None)
+    assert alone["cost"]["of"] == "score" and shadow["cost"]["of"] == "screen in front of the reasoner"
+    curve = shadow["cost"]["curve"]  # threshold, recall, precision, share that goes on
+    assert curve[-1][3] == 1 and curve[-1][1] == pytest.approx(shadow["figures"]["recall"]["value"])
+    half = max(r for _, r, _, share in curve if share <= 0.6)
+    assert half > 0.9 * curve[-1][1]  # most of what the reasoner finds, for little more than half of its work
+
+
+def test_rules_are_a_stage(cascade, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - {name: gambling, phrase: casino, action: violates}\n")
+    done = cascade("--config", "plain:mode=reasoner-only", "--config", f"listed:rules={rules}", "--attack", "padding_2")
+    assert done.returncode == 0, done.errors
+    plain, listed = (c["tasks"][0] for c in done.report["configurations"])
+    assert listed["stages"]["rules"]["rows"] > 0
+    assert listed["reasoner_calls"] == 120 - listed["stages"]["rules"]["rows"] < plain["reasoner_calls"]
+    assert listed["rules"]["gambling"]["right"] > 0
+    assert {a["configuration"] for a in done.report["attacks"]} == {"plain", "listed"}
+
+
+def test_score_needs_a_screen(ev, policy, data, tmp_path):
+    rows = data([row(i, i % 2) for i in range(10)])
+    done = ev("--data", rows, "--policy", policy, "--mode", "score", *everything(tmp_path))
+    assert done.returncode == 2 and "needs a screen" in done.errors
