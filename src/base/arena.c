@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#define BLOCK ((size_t)1 << 18)
+#define BLOCK ((size_t)1 << 16)
 #define ALIGN _Alignof(max_align_t)
 
 struct sg_arena_block {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define CHUNK ((size_t)1 << 20)
+#define CHUNK ((size_t)1 << 17)
 
 struct sg_lines {
     char *path;
