@@ -15,7 +15,7 @@ struct certify {
     struct sg_list labels, categories;
     double miss, flag, confidence, spend, p_floor;
     uint64_t seed;
-    bool people, json;
+    bool people, one_per_group, json;
 };
 
 static void put(const char *text)
@@ -166,6 +166,7 @@ static int run(const struct certify *certify)
             .p_floor = certify->p_floor,
             .seed = certify->seed,
             .people_only = certify->people,
+            .one_per_group = certify->one_per_group,
             .time = (int64_t)time(NULL),
         };
         status = sg_prove(&options, &proof, &err);
@@ -218,6 +219,10 @@ int sg_verb_screen_certify(int argc, char **argv)
          0.01, 1},
         {"p-floor", SG_OPTION_DOUBLE, &own.p_floor, "P",
          "least probability with which any content could have been drawn\n(default: the least among the rows)", 0, 1},
+        {"one-per-group", SG_OPTION_FLAG, &own.one_per_group, NULL,
+         "at most one row of each group could be drawn, with the\nprobability that it says (matters where they "
+         "differ)",
+         0, 0},
         {"attempts", SG_OPTION_STRING, &own.attempts, "FILE",
          "label file that keeps attempts (default: the first of --labels)", 0, 0},
         {"seed", SG_OPTION_U64, &own.seed, "N", "which row of a group is taken", 0, 0},

@@ -702,7 +702,9 @@ enum sg_status sg_guard_clearing(struct sg_guard *guard, const struct sg_content
         *clearing_out = SG_CLEARING_FLAGGED;
     else if (cheap == SG_CHEAP_RULE_CLEARS)
         *clearing_out = SG_CLEARING_ALWAYS;
-    else if (look.scored && !look.evasive && !look.rules.any[SG_RULE_ESCALATE])
+    else if (look.rules.any[SG_RULE_ESCALATE])
+        *score_out = -INFINITY; /* no score flags it either */
+    else if (look.scored && !look.evasive)
         *clearing_out = SG_CLEARING_BY_SCORE;
     return SG_OK;
 }

@@ -115,9 +115,9 @@ static enum sg_status take_row(struct proving *proving, size_t i, struct sg_sha2
         .violates = sg_labels_value(proving->labels, i, proving->options->categories[proving->at]) == 1,
         .p_drawn = p_drawn(proving, row),
         .group = sg_screen_group_hash(row->group),
-        .shared = strcmp(row->group, row->content_sha256) != 0,
+        .shared = !proving->options->one_per_group && strcmp(row->group, row->content_sha256) != 0,
     };
-    *flag = *miss; /* a rule that flags does so at every threshold; the gate keeps from clearing, not from flagging */
+    *flag = *miss; /* a rule that flags does so at every threshold; what the gate keeps back a score may still flag */
     flag->score = clearing == SG_CLEARING_FLAGGED  ? INFINITY
                   : clearing == SG_CLEARING_ALWAYS ? -INFINITY
                                                    : (isfinite(score) ? score : -INFINITY);
@@ -155,12 +155,12 @@ static json_t *describe_attempt(const struct proving *proving, const char *side,
 {
     const struct sg_proof_options *options = proving->options;
     const struct sg_clearing_function *function = &proving->proof->certificate.function;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:s, s:s}", //
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:b, s:s, s:s}", //
                      "policy_sha256", function->policy_sha256, "screen_sha256", function->screen_sha256,
                      "rules_sha256", function->rules_sha256, "features_version", function->features_version,
                      "category", options->categories[proving->at], "side", side, "rate", rate, "confidence",
-                     options->confidence, "share", options->share, "p_floor", options->p_floor, "seed",
-                     "", /* set below: 64 bits do not fit a JSON integer */
+                     options->confidence, "share", options->share, "p_floor", options->p_floor, "one_per_group",
+                     options->one_per_group, "seed", "", /* set below: 64 bits do not fit a JSON integer */
                      "rows_sha256", proving->rows_sha256);
 }
 

@@ -20,7 +20,8 @@ struct sg_proof_options {
     double miss, flag; /* promised rates; NaN: not asked for */
     double confidence, share, p_floor;
     uint64_t seed;
-    bool people_only; /* truths of people alone */
+    bool people_only;   /* truths of people alone */
+    bool one_per_group; /* at most one row of each group could be drawn, p_drawn is the group's */
     int64_t time;
 };
 

@@ -50,7 +50,7 @@ static struct sg_certificate example(void)
 
 static char *written(struct sg_certificate *certificate)
 {
-    char *json;
+    char *json = NULL;
     struct sg_error err;
     if (sg_certificate_to_json(certificate, &json, &err) != SG_OK)
         fail_msg("%s", err.text);
@@ -96,12 +96,13 @@ static void test_changed(void **unused)
     struct sg_certificate certificate = example(), after;
     char *json = written(&certificate);
     struct sg_error err;
-    char *digit = strstr(json, "1.2345");
-    assert_non_null(digit);
-    digit[0] = '9';
+    const char *found = strstr(json, "1.2345");
+    assert_non_null(found);
+    size_t digit = (size_t)(found - json);
+    json[digit] = '9';
     assert_int_equal(parse(json, &after, &err), SG_ECHECKSUM);
     assert_int_equal(after.n_entries, 0);
-    digit[0] = '1';
+    json[digit] = '1';
     for (char *c = json; *c; c++)
         *c = *c == '\n' ? ' ' : *c;
     assert_int_equal(parse(json, &after, &err), SG_OK);

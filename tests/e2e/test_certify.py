@@ -1,0 +1,164 @@
+"""screen certify: from labels to a certificate, and what makes it worthless."""
+
+import json
+import random
+
+import pytest
+
+SPAM = "cheap pills buy now discount offer click here winner free cash".split()
+HAM = "lunch tomorrow meeting notes garden weather book train thanks see you later".split()
+
+
+def texts(words, n, seed):
+    """Distinct texts; every tenth is written with the other side's words."""
+    random.seed(seed)
+    other = HAM if words is SPAM else SPAM
+    return [f"{' '.join(random.choices(other if i % 10 == 9 else words, k=6))} {seed}-{i}" for i in range(n)]
+
+
+def rows(n_spam, n_ham, seed, **fields):
+    return ([{"id": f"s{seed}-{i}", "text": t, "labels": {"spam": 1}, **fields}
+             for i, t in enumerate(texts(SPAM, n_spam, seed))] +
+            [{"id": f"h{seed}-{i}", "text": t, "labels": {"spam": 0}, **fields}
+             for i, t in enumerate(texts(HAM, n_ham, seed))])
+
+
+class World:
+    def __init__(self, run, double, policy, folder):
+        self.run, self.double, self.policy, self.folder = run, double, policy, folder
+        self.labels, self.screen, self.out = folder / "l.jsonl", folder / "s.screen", folder / "c.json"
+
+    def call(self, *arguments, status=0):
+        done = self.run(self.double, *arguments)
+        assert done.returncode == status, done.stderr.decode()
+        return done
+
+    def add(self, data, *how):
+        path = self.folder / "data.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in data))
+        self.call("labels", "import", "--policy", self.policy, "--labels", self.labels, "--data", path, "--category",
+                  "spam", *how)
+
+    def train(self, *more):
+        self.call("screen", "train", "--policy", self.policy, "--labels", self.labels, "--out", self.screen, *more)
+
+    def certify(self, *more, status=0):
+        return self.call("screen", "certify", "--policy", self.policy, "--labels", self.labels, "--screen", self.screen,
+                         *more, status=status)
+
+    def attempts(self):
+        lines = [json.loads(line) for line in self.labels.read_text().splitlines()]
+        return [line["attempt"] for line in lines if "attempt" in line]
+
+
+UNIFORM = ("--drawn", "uniform", "--p", "1")
+
+
+@pytest.fixture
+def world(run, double, policy, tmp_path):
+    return World(run, double, policy, tmp_path)
+
+
+def test_certifies_and_keeps_the_account(world):
+    world.add(rows(400, 600, 1), *UNIFORM)
+    world.train()
+    done = world.certify("--miss", "0.2", "--out", world.out)
+    assert b"certified" in done.stdout and b"people" in done.stdout
+    certificate = json.loads(world.out.read_text())["certificate"]
+    miss = certificate["categories"][0]["miss"]
+    assert miss["certified"] and miss["bound"] <= 0.2 and miss["method"] == "clopper-pearson"
+    assert 150 < miss["counted"] < 250  # half of the rows are kept for this
+    assert certificate["attempt"] == 1 and abs(miss["delta"] - 0.04) < 1e-9 and miss["spent"] == 0
+    first = world.attempts()
+    assert len(first) == 1 and first[0]["side"] == "miss"
+
+    # the same question costs nothing, another one uses four fifths of what is left
+    again = json.loads(world.certify("--miss", "0.2", "--json").stdout)["certificate"]["categories"][0]["miss"]
+    assert again == miss and world.attempts() == first
+    other = json.loads(world.certify("--miss", "0.15", "--json").stdout)["certificate"]["categories"][0]["miss"]
+    assert abs(other["spent"] - 0.04) < 1e-9 and abs(other["delta"] - 0.008) < 1e-9
+    assert len(world.attempts()) == 2
+    # the other side has its own account
+    flag = json.loads(world.certify("--flag", "0.6", "--json").stdout)["certificate"]["categories"][0]["flag"]
+    assert flag["spent"] == 0 and flag["certified"]
+    last = world.certify("--miss", "0.15", "--spend", "1", status=0)
+    assert b"earlier attempts 0.048" in last.stdout
+    assert b"nothing is left" in world.certify("--miss", "0.16", status=1).stderr
+
+
+def test_says_how_many_rows_are_missing(world):
+    world.add(rows(40, 100, 2), *UNIFORM)
+    world.train()
+    done = world.certify("--miss", "0.01", "--out", world.out, status=1)
+    assert b"not certifiable: needs at least" in done.stdout and b"more violating rows" in done.stdout
+    assert not world.out.exists() and b"everything escalates" in done.stderr
+    assert len(world.attempts()) == 1
+
+
+def test_what_was_learnt_from_or_picked_proves_nothing(world):
+    world.add(rows(200, 200, 3), *UNIFORM)
+    world.train("--use-kept")
+    done = world.certify("--miss", "0.1", status=1)
+    assert b"0 of 400 may prove something" in done.stdout and b"learnt from" in done.stdout
+    world.add(rows(100, 100, 4))
+    done = world.certify("--miss", "0.1", status=1)
+    assert b"200 were picked" in done.stdout
+    # rows drawn since prove something about that screen
+    world.add(rows(200, 200, 5), *UNIFORM)
+    assert b"400 of 1000 may prove something" in world.certify("--miss", "0.2").stdout
+
+
+def test_groups_count_once(world):
+    world.add(rows(200, 200, 6), *UNIFORM)
+    world.train()
+    world.add([{**row, "group": f"g{i // 50}"} for i, row in enumerate(rows(200, 100, 7))], *UNIFORM)
+    miss = json.loads(world.certify("--miss", "0.2", "--json").stdout)["certificate"]["categories"][0]["miss"]
+    assert miss["violating"] < 115  # some 100 of their own, and 4 groups
+
+
+def test_rules_are_part_of_it(world):
+    world.add(rows(400, 400, 8), *UNIFORM)
+    world.train()
+    rules = world.folder / "rules.yaml"
+    rules.write_text("rules:\n  - {phrase: cheap, action: clear, whole: false}\n")
+    done = world.certify("--miss", "0.1", "--rules", rules, status=1)
+    assert b"not certifiable" in done.stdout  # a rule that clears half of the spam
+    assert len(world.attempts()) == 1
+
+
+@pytest.mark.parametrize("arguments, word", [
+    ([], b"--policy"), (["--policy", "p", "--labels", "l", "--screen", "s"], b"--miss"),
+    (["--policy", "p", "--labels", "l", "--screen", "s", "--miss", "2"], b"--miss"),
+    (["--policy", "p", "--labels", "l", "--screen", "s", "--miss", "0.1", "--confidence", "1"], b"--confidence"),
+])
+def test_wrong_use(run, double, arguments, word):
+    done = run(double, "screen", "certify", *arguments)
+    assert done.returncode == 2 and word in done.stderr
+
+
+def test_missing_and_damaged_files(world):
+    world.add(rows(50, 50, 10), *UNIFORM)
+    assert b"s.screen" in world.certify("--miss", "0.1", status=1).stderr
+    world.train()
+    data = bytearray(world.screen.read_bytes())
+    data[len(data) // 2] ^= 1
+    world.screen.write_bytes(data)
+    assert b"s.screen" in world.certify("--miss", "0.1", status=1).stderr
+    assert not world.attempts()
+    world.train()
+    with world.labels.open("a") as file:
+        file.write(json.dumps({"attempt": {**{"policy_sha256": "x"}}}) + "\n")  # another policy's: no business of ours
+    world.certify("--miss", "0.3")
+    attempt = {k: v for k, v in world.attempts()[-1].items() if k not in ("delta", "rate")}
+    with world.labels.open("a") as file:
+        file.write(json.dumps({"attempt": attempt}) + "\n")
+    assert b"cannot be read" in world.certify("--miss", "0.2", status=1).stderr
+
+
+def test_data_sets_alone_keep_no_account(world):
+    world.add(rows(100, 100, 11), *UNIFORM)
+    world.train()
+    data = world.folder / "data.jsonl"
+    done = world.run(world.double, "screen", "certify", "--policy", world.policy, "--labels", data, "--screen",
+                     world.screen, "--miss", "0.1")
+    assert done.returncode == 1 and b"--drawn uniform" in done.stderr
