@@ -12,11 +12,10 @@
 
 #include "base/utf8.h"
 #include "reasoner/decide.h"
-#include "reasoner/describe.h"
 #include "reasoner/think.h"
+#include "reasoner/windows.h"
 
 #define DEFAULT_CONTEXT 8192
-#define OVERLAP_SHARE 8      /* a window repeats 1/8 of the one before it */
 #define MIN_WINDOW_TOKENS 32 /* a policy that leaves less room for content does not fit */
 
 struct native {
@@ -268,60 +267,6 @@ static size_t window_length(const struct native *native, struct sg_slice text, s
     return bytes;
 }
 
-/* Worse is larger. */
-static int rank(const struct sg_verdict *verdict)
-{
-    if (verdict->decision == SG_VIOLATES)
-        return 3;
-    if (verdict->needs_review)
-        return 2;
-    return verdict->decision == SG_UNDECIDED ? 1 : 0;
-}
-
-static enum sg_status list_window(struct sg_verdict *verdict, size_t first_byte, size_t n_bytes,
-                                  const struct sg_verdict *window, struct sg_error *err)
-{
-    struct sg_window *windows = realloc(verdict->windows, (verdict->n_windows + 1) * sizeof *windows);
-    if (!windows)
-        return sg_fail(err, SG_ENOMEM, "out of memory for a window");
-    verdict->windows = windows;
-    struct sg_window *entry = &windows[verdict->n_windows];
-    *entry = (struct sg_window){first_byte, n_bytes, window->decision, window->p_violation, NULL};
-    verdict->n_windows++;
-    return window->reason ? sg_verdict_set(&entry->reason, window->reason, err) : SG_OK;
-}
-
-/* `window` was judged and listed: keep the worse of it and what `verdict` holds, add up what both cost. */
-static void merge(struct sg_verdict *verdict, struct sg_verdict *window)
-{
-    bool first = verdict->n_windows == 1; /* `verdict` holds no numbers yet */
-    int64_t prompt = window->n_prompt_tokens + (first ? 0 : verdict->n_prompt_tokens);
-    int64_t cached = window->n_cached_tokens + (first ? 0 : verdict->n_cached_tokens);
-    int64_t output = window->n_output_tokens + (first ? 0 : verdict->n_output_tokens);
-    double prefill = window->prefill_ms + (first ? 0 : verdict->prefill_ms);
-    double decode = window->decode_ms + (first ? 0 : verdict->decode_ms);
-    double p = first || isnan(verdict->p_violation) || window->p_violation > verdict->p_violation
-                   ? window->p_violation
-                   : verdict->p_violation;
-    if (first || rank(window) > rank(verdict)) {
-        struct sg_verdict better = *verdict;
-        *verdict = *window;
-        *window = better;         /* the caller frees it, but for the list of windows */
-        verdict->id = window->id; /* the caller's own */
-        window->id = NULL;
-        verdict->windows = window->windows;
-        verdict->n_windows = window->n_windows;
-        window->windows = NULL;
-        window->n_windows = 0;
-    }
-    verdict->p_violation = p;
-    verdict->n_prompt_tokens = prompt;
-    verdict->n_cached_tokens = cached;
-    verdict->n_output_tokens = output;
-    verdict->prefill_ms = prefill;
-    verdict->decode_ms = decode;
-}
-
 static double now_ms(void)
 {
     struct timespec at;
@@ -359,16 +304,12 @@ static enum sg_status judge_windows(struct native *native, const struct sg_answe
             status = judge_window(native, answers, &left, prefix, (struct sg_slice){piece.data, piece.len}, stream,
                                   stream_context, &window, err);
         if (status == SG_OK)
-            status = list_window(verdict, start, len, &window, err);
-        if (status == SG_OK)
-            merge(verdict, &window);
+            status = sg_windows_add(verdict, start, len, &window, err);
         sg_verdict_deinit(&window);
         sg_buffer_free(&piece);
         if (atomic_load(&native->cancel) || start + len >= text.len)
             break;
-        start += len - len / OVERLAP_SHARE;
-        while (start > 0 && ((unsigned char)text.ptr[start] & 0xC0) == 0x80)
-            start--;
+        start = sg_window_cut(text, start + len - len / SG_WINDOW_OVERLAP);
     }
     return status;
 }

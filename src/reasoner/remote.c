@@ -11,12 +11,14 @@
 #include <stdlib.h>
 
 #include "reasoner/chat_text.h"
-#include "reasoner/describe.h"
+#include "reasoner/windows.h"
 
 /* Prompts of up to so many tokens are not tested for a ceiling: no server in use has so small a context, and a single
  * check of short content stays a single request. The lower bound holds for them too. */
 #define SMALL_PROMPT 1024
-#define ANSWER_ROOM 1024     /* tokens for the answer, behind a reasoning budget */
+#define ANSWER_ROOM 1024 /* tokens for the answer, behind a reasoning budget */
+#define MIN_WINDOW 2048  /* bytes; a server that refuses so little has no room for the policy */
+#define MAX_HALVINGS 8
 #define VOTE_TEMPERATURE 1.0 /* the model's own distribution: the share of answers estimates its probability */
 
 struct remote {
@@ -31,7 +33,9 @@ struct judging {
     const struct sg_check_options *options;
     int64_t least_tokens; /* of policy and content */
     bool uncounted;       /* the server says nothing of the prompt's tokens */
+    size_t n_markers;     /* of chat formats, broken up in the content */
     bool ended;           /* the verdict is final though undecided: no votes */
+    bool too_long;        /* it ended because the server does not take so long a prompt */
 };
 
 /* --- was the prompt cut? ---------------------------------------------------------------------------------- */
@@ -194,6 +198,7 @@ static enum sg_status judge_once(struct judging *j, const struct sg_ask *ask, st
     }
     if (status == SG_OK && *reason) {
         j->ended = true;
+        j->too_long = strncmp(reason, SG_REASON_TOO_LONG, strlen(SG_REASON_TOO_LONG)) == 0;
         status = undecided(verdict, reason, err);
     }
     sg_reply_deinit(&reply);
@@ -291,7 +296,7 @@ static enum sg_status take_votes(struct judging *j, struct sg_ask ask, int n, bo
     return status;
 }
 
-/* --- the check -------------------------------------------------------------------------------------------- */
+/* --- one content, or a window of it ------------------------------------------------------------------------ */
 
 static enum sg_status judge(struct judging *j, struct sg_verdict *verdict, struct sg_error *err)
 {
@@ -313,6 +318,85 @@ static enum sg_status judge(struct judging *j, struct sg_verdict *verdict, struc
     return status;
 }
 
+/* --- windows ---------------------------------------------------------------------------------------------- */
+
+/* The whole content, of which the first `fixed` bytes stand in front of every window. */
+struct whole {
+    struct sg_slice text;
+    size_t fixed;
+};
+
+/* Judge the fixed part and the bytes from `start` on. */
+static enum sg_status judge_part(struct judging *j, const struct whole *whole, size_t start, size_t len,
+                                 struct sg_verdict *verdict, struct sg_error *err)
+{
+    struct sg_buffer sent = {0};
+    bool o200k = j->call.server->o200k;
+    j->n_markers += sg_break_markers((struct sg_slice){whole->text.ptr, whole->fixed}, &sent);
+    j->n_markers += sg_break_markers((struct sg_slice){whole->text.ptr + start, len}, &sent);
+    j->call.content = (struct sg_slice){sg_buffer_text(&sent), sent.len};
+    j->least_tokens = sg_least_tokens(j->call.policy, o200k) + sg_least_tokens(j->call.content, o200k);
+    j->ended = j->too_long = false;
+    enum sg_status status = sg_buffer_status(&sent, err);
+    if (status == SG_OK)
+        status = judge(j, verdict, err);
+    sg_buffer_free(&sent);
+    return status;
+}
+
+static enum sg_status judge_half(struct judging *j, const struct whole *whole, size_t start, size_t len, int depth,
+                                 struct sg_verdict *verdict, struct sg_error *err);
+
+/* The server does not take [start, start + len): its two halves, which overlap. How much it takes is not known here.
+ */
+static enum sg_status judge_halves(struct judging *j, const struct whole *whole, size_t start, size_t len, int depth,
+                                   struct sg_verdict *verdict, struct sg_error *err)
+{
+    size_t overlap = len / 2 / SG_WINDOW_OVERLAP, end = start + len;
+    size_t first_end = sg_window_cut(whole->text, start + len / 2 + overlap);
+    size_t second = sg_window_cut(whole->text, start + len / 2);
+    enum sg_status status = judge_half(j, whole, start, first_end - start, depth, verdict, err);
+    if (status == SG_OK && (!j->ended || j->too_long)) /* not after a cancel, a deadline, a filter */
+        status = judge_half(j, whole, second, end - second, depth, verdict, err);
+    return status;
+}
+
+static enum sg_status judge_half(struct judging *j, const struct whole *whole, size_t start, size_t len, int depth,
+                                 struct sg_verdict *verdict, struct sg_error *err)
+{
+    struct sg_verdict window;
+    sg_verdict_init(&window);
+    enum sg_status status = judge_part(j, whole, start, len, &window, err);
+    if (status == SG_OK && j->too_long && len > MIN_WINDOW && depth < MAX_HALVINGS)
+        status = judge_halves(j, whole, start, len, depth + 1, verdict, err);
+    else if (status == SG_OK)
+        status = sg_windows_add(verdict, start, len, &window, err);
+    sg_verdict_deinit(&window);
+    return status;
+}
+
+static enum sg_status judge_whole(struct judging *j, const struct whole *whole, struct sg_verdict *verdict,
+                                  struct sg_error *err)
+{
+    size_t len = whole->text.len - whole->fixed;
+    struct sg_verdict once;
+    sg_verdict_init(&once);
+    enum sg_status status = judge_part(j, whole, whole->fixed, len, &once, err);
+    if (status == SG_OK && j->too_long && len > MIN_WINDOW) {
+        status = judge_halves(j, whole, whole->fixed, len, 1, verdict, err);
+    } else if (status == SG_OK) {
+        once.id = verdict->id; /* the caller's own */
+        verdict->id = NULL;
+        struct sg_verdict old = *verdict;
+        *verdict = once;
+        once = old;
+    }
+    sg_verdict_deinit(&once);
+    return status;
+}
+
+/* --- the check -------------------------------------------------------------------------------------------- */
+
 static enum sg_status add_signal(struct sg_verdict *verdict, const char *signal, struct sg_error *err)
 {
     char **signals = realloc(verdict->signals, (verdict->n_signals + 1) * sizeof *signals);
@@ -323,25 +407,16 @@ static enum sg_status add_signal(struct sg_verdict *verdict, const char *signal,
     return sg_verdict_set(&signals[verdict->n_signals++], signal, err);
 }
 
-/* Policy and content as they are sent, and what is known of them. */
-static enum sg_status write_prompt(struct judging *j, const struct sg_content *content, struct sg_buffer *policy_text,
-                                   struct sg_buffer *content_text, size_t *n_markers, struct sg_error *err)
+static void write_policy(struct judging *j, struct sg_buffer *out)
 {
     char date[11];
     const char *today = sg_check_date(j->policy, date);
     struct sg_slice text;
     text.ptr = sg_policy_prompt(j->policy, &text.len);
-    sg_break_markers(text, policy_text);
+    sg_break_markers(text, out);
     if (today)
-        sg_buffer_printf(policy_text, "\n\nCurrent date: %s", today);
-    text.ptr = sg_content_text(content, &text.len);
-    *n_markers = sg_break_markers(text, content_text);
-    j->call.policy = (struct sg_slice){sg_buffer_text(policy_text), policy_text->len};
-    j->call.content = (struct sg_slice){sg_buffer_text(content_text), content_text->len};
-    bool o200k = j->call.server->o200k;
-    j->least_tokens = sg_least_tokens(j->call.policy, o200k) + sg_least_tokens(j->call.content, o200k);
-    enum sg_status status = sg_buffer_status(policy_text, err);
-    return status == SG_OK ? sg_buffer_status(content_text, err) : status;
+        sg_buffer_printf(out, "\n\nCurrent date: %s", today);
+    j->call.policy = (struct sg_slice){sg_buffer_text(out), out->len};
 }
 
 static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy *policy,
@@ -349,12 +424,10 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
                             sg_stream_fn stream, void *stream_context, struct sg_verdict *verdict,
                             struct sg_error *err)
 {
-    struct sg_server *server = &((struct remote *)reasoner)->server;
     double began = sg_exchange_now();
-    struct sg_buffer policy_text = {0}, content_text = {0};
-    size_t n_markers;
+    struct sg_buffer policy_text = {0};
     struct judging j = {
-        .call = {.server = server,
+        .call = {.server = &((struct remote *)reasoner)->server,
                  .effort = sg_check_effort(policy, options),
                  .output_limit = options->reasoning_budget ? options->reasoning_budget + ANSWER_ROOM : 0,
                  .deadline_at = options->deadline_ms > 0 ? began + options->deadline_ms : 0,
@@ -362,25 +435,28 @@ static enum sg_status check(struct sg_reasoner *reasoner, const struct sg_policy
                  .stream_context = stream_context},
         .policy = policy,
         .options = options};
+    struct whole whole = {.fixed = sg_content_fixed_len(content)};
     const char *reason = NULL;
-    enum sg_status status = write_prompt(&j, content, &policy_text, &content_text, &n_markers, err);
+    whole.text.ptr = sg_content_text(content, &whole.text.len);
+    write_policy(&j, &policy_text);
+    verdict->temperature = NAN; /* set by votes */
+    enum sg_status status = sg_buffer_status(&policy_text, err);
     if (status == SG_OK)
         status = sg_call_begin(&j.call, &reason, err);
     if (status == SG_OK) {
-        status = reason ? undecided(verdict, reason, err) : judge(&j, verdict, err);
+        status = reason ? undecided(verdict, reason, err) : judge_whole(&j, &whole, verdict, err);
         sg_call_end(&j.call);
     }
-    double temperature = verdict->temperature; /* of votes */
+    double temperature = verdict->temperature;
     if (status == SG_OK)
         status = sg_verdict_describe(verdict, policy, content, options, err);
     verdict->temperature = isnan(temperature) ? verdict->temperature : temperature;
-    if (status == SG_OK && n_markers)
+    if (status == SG_OK && j.n_markers)
         status = add_signal(verdict, "chat_markers", err);
     if (status == SG_OK && j.uncounted)
         status = add_signal(verdict, "prompt_not_counted", err);
     verdict->total_ms = sg_exchange_now() - began;
     sg_buffer_free(&policy_text);
-    sg_buffer_free(&content_text);
     return status;
 }
 

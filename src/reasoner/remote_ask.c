@@ -653,7 +653,10 @@ enum sg_status sg_ask(struct sg_call *call, const struct sg_ask *ask, struct sg_
                       char reason[SG_REASON_MAX], struct sg_error *err)
 {
     struct sg_error what = {0};
-    reason[0] = '\0';
+    const char *ends = must_end(call);
+    snprintf(reason, SG_REASON_MAX, "%s", ends ? ends : "");
+    if (ends)
+        return SG_OK;
     for (int n_retries = 0;;) {
         double retry_after_s;
         enum outcome outcome = attempt(call, ask, reply, reason, &retry_after_s, &what);

@@ -3,7 +3,7 @@ ones (tests/e2e/data)."""
 
 import json
 import math
-import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -391,6 +391,44 @@ def test_server_that_refuses_what_is_too_long_is_trusted(ask, server, tmp_path):
     assert status == 11 and verdict["reason"].startswith("context:")
 
 
+def takes_at_most(n_bytes):
+    """A server with a small context: it refuses what is longer, and judges by a word."""
+
+    def reply(handler, body):
+        content = body["messages"][1]["content"]
+        if len(content.encode()) > n_bytes:
+            return document(400, {"error": {"message": "too long", "code": "context_length_exceeded"}})(handler, body)
+        return (answer("1", ONE) if "PILLS" in content else answer("0", ZERO))(handler, body)
+
+    return reply
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 0.99, None])
+def test_content_that_is_too_long_is_judged_in_windows(ask, server, place):
+    text = "H\u00e4user und W\u00e4lder, \u4e2d\u6587. " * 700
+    at = None if place is None else int(place * len(text))
+    content = text if at is None else text[:at] + " PILLS " + text[at:]
+    server.default = takes_at_most(9000)
+    status, verdict, _ = ask(content)
+    assert status == (0 if place is None else 10) and verdict["reason"] is None
+    windows, data = verdict["windows"], content.encode()
+    assert len(windows) > 2 and windows[0]["first_byte"] == 0
+    assert windows[-1]["first_byte"] + windows[-1]["bytes"] == len(data)
+    for before, after in zip(windows, windows[1:]):
+        assert before["first_byte"] < after["first_byte"] < before["first_byte"] + before["bytes"]
+    for window in windows:
+        data[window["first_byte"]:][:window["bytes"]].decode()  # no character is cut
+    answered = [b for b in server.bodies if len(b["messages"][1]["content"].encode()) <= 9000]
+    assert verdict["tokens"]["output"] == 7 * len(windows) and len(answered) >= len(windows)
+    assert verdict["p_violation"] == pytest.approx(0.9 / 0.98 if place is not None else 0.2 / 0.9)
+
+
+def test_policy_that_leaves_no_room(ask, server):
+    server.default = takes_at_most(-1)
+    status, verdict, _ = ask("word " * 2000)
+    assert status == 11 and verdict["reason"].startswith("context:") and len(server.requests) < 40
+
+
 def test_few_tests_of_growth_in_a_batch(run, binary, server, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": "word " * n}) + "\n" for n in range(1, 60)))
@@ -639,3 +677,81 @@ def test_server_that_is_gone_ends_the_batch(many, server):
     server.default = uneven
     status, lines, _ = many("--resume", n=60)
     assert status == 0 and [l["id"] for l in lines] == [f"r{i}" for i in range(60)]
+
+
+# --- answers of real servers ---------------------------------------------------------------------------------------
+
+
+RECORDED = sorted(pathlib.Path(__file__).with_name("data").glob("remote_*.json"))
+
+
+@pytest.mark.parametrize("path,number", [(path, i) for path in RECORDED
+                                         for i in range(len(json.loads(path.read_text())["records"]))],
+                         ids=lambda value: value.stem if isinstance(value, pathlib.Path) else str(value))
+def test_recorded_answers(ask, server, tmp_path, path, number):
+    """tools/record_remote.py wrote them down, and worked out on its own what they say."""
+    recording = json.loads(path.read_text())
+    record, policy = recording["records"][number], write_policy(tmp_path, recording["policy"], "policy.md")
+    server.default = document(record["status"], record["answer"], kind=record["content_type"])
+    status, verdict, stderr = ask(record["content"], "--reasoning-budget", "400", policy=policy)
+    assert server.bodies[0]["messages"] == record["request"]["messages"]  # it answers what we ask
+    expected = record["expected"]
+    assert (verdict["reasoning"] or "") == expected["reasoning"].strip() and verdict["output"].strip() == expected["answer"].strip()
+    assert verdict["tokens"]["prompt"] == expected["prompt_tokens"] and not (verdict["reason"] or "").startswith("prompt")
+    if verdict["violation"] is not None and expected["p"] is not None:
+        assert verdict["p_violation"] == pytest.approx(expected["p"], abs=1e-6)
+
+
+# --- batches with rows in flight, on the stand-in ------------------------------------------------------------------
+
+
+@pytest.fixture
+def flight(double, policy, tmp_path, env):
+    class Flight:
+        rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+
+        def command(self, *arguments):
+            return [double, "check", "--policy", policy, "--reasoner", "http://h/v1", "--reasoner-model", "m", "--in-flight",
+                    "5", "--batch", self.rows, "--out", self.out, *arguments]
+
+        def write(self, texts):
+            self.rows.write_text("".join(json.dumps({"id": f"r{i}", "text": t}) + "\n" for i, t in enumerate(texts)))
+
+        def lines(self):
+            return [json.loads(line) for line in self.out.read_text().splitlines()]
+
+        def __call__(self, *arguments):
+            done = subprocess.run(self.command(*arguments), env=env, capture_output=True, timeout=60)
+            return done.returncode, self.lines(), done.stderr.decode()
+
+    return Flight()
+
+
+def test_interrupt_with_rows_in_flight(flight, env):
+    flight.write(["PAUSE" if i % 3 else "quick" for i in range(200)])
+    process = subprocess.Popen(flight.command(), env=env, stderr=subprocess.PIPE)
+    while not flight.out.exists() or flight.out.stat().st_size < 4000:
+        sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 130
+    process.communicate()
+    lines = flight.lines()
+    assert 0 < len(lines) < 200 and [l["id"] for l in lines] == [f"r{i}" for i in range(len(lines))]
+    status, lines, stderr = flight("--resume")
+    assert status == 0 and [l["id"] for l in lines] == [f"r{i}" for i in range(200)] and "answered before" in stderr
+
+
+def test_fatal_row_with_rows_in_flight(flight):
+    flight.write(["quick"] * 20 + ["FATAL"] + ["SLOW"] * 20)
+    began = time.monotonic()
+    status, lines, stderr = flight()
+    assert status == 1 and len(lines) == 20 and "9000" in stderr
+    assert time.monotonic() - began < 5  # what was in flight is cancelled
+
+
+@pytest.mark.parametrize("texts,ends", [(["AWAY"] * 7 + ["ok", "AWAY", "ok"], False), (["ok"] + ["AWAY"] * 8 + ["ok"] * 9, True)])
+def test_rows_without_a_reasoner(flight, texts, ends):
+    flight.write(texts)
+    status, lines, stderr = flight()
+    assert status == (1 if ends else 3) and len(lines) == (9 if ends else 10)
+    assert [("error" in l) for l in lines] == [t == "AWAY" for t in texts[:len(lines)]]
