@@ -168,10 +168,10 @@ static void joined_letters(struct gate *gate, size_t start, size_t end)
 
 #define LEET_MAX 24 /* longer runs of letters and digits are codes */
 /* Points of a run of letters, digits and signs: digits between letters are hardly ever ordinary, at an end they are
- * more often so than not. A run or a text with LEET_SURE is evasive. */
+ * more often so than not. A run with LEET_SURE is evasive, and a text with LEET_MANY that has so many for its words: long
+ * texts have some names of models. Chosen on labelled data: tests/e2e/test_normalise.py measures it. */
 #define LEET_SURE 20
-#define LEET_SIGNAL 10
-/* Points of a text count when there are so many for its words: long texts have some model names. */
+#define LEET_MANY 10
 #define LEET_WORDS 2
 
 /* What a digit or sign stands for; 0: nothing. '1' and '|' depend on what is around them. */
@@ -529,8 +529,8 @@ void sg_gate(struct sg_normal *normal)
         normal->signals |= SG_SIGNAL_LETTER_SPACING;
         normal->evasive = true;
     }
-    bool many = gate.points >= LEET_SURE && gate.points * LEET_WORDS >= gate.n_tokens;
-    if (gate.most >= LEET_SIGNAL || many)
+    bool many = gate.points >= LEET_MANY && gate.points * LEET_WORDS >= gate.n_tokens;
+    if (gate.most >= LEET_MANY || many)
         normal->signals |= SG_SIGNAL_LEET;
     normal->evasive |= gate.most >= LEET_SURE || many;
     if (normal->signals & SG_SIGNAL_LEET)

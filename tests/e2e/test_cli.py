@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 VERBS = [["check"], ["policy", "lint"], ["policy", "show"], ["policy", "new"], ["model", "info"], ["pull"],
-         ["dev", "tokenize"], ["dev", "render"], ["dev", "parse"], ["dev", "rewrite"], ["dev", "make-model"]]
+         ["dev", "tokenize"], ["dev", "normalise"], ["dev", "attack"], ["dev", "render"], ["dev", "parse"],
+         ["dev", "rewrite"], ["dev", "make-model"]]
 
 
 @pytest.fixture
