@@ -116,6 +116,27 @@ def test_groups_count_once(world):
     assert miss["violating"] < 115  # some 100 of their own, and 4 groups
 
 
+def test_rows_drawn_with_different_probabilities(world):
+    world.add(rows(300, 300, 12))  # picked: they teach
+    world.train()
+    drawn = rows(400, 400, 13)
+    for i, row in enumerate(drawn):
+        row.update(drawn="uncertainty", p_drawn=0.5 if i % 3 else 0.25)
+    world.add(drawn)
+    certified = {}
+    for how in ((), ("--p-floor", "0.05"), ("--p-floor", "0.3")):
+        done = world.run(world.double, "screen", "certify", "--policy", world.policy, "--labels", world.labels, "--screen",
+                         world.screen, "--miss", "0.25", "--json", *how, "--attempts", world.folder / f"a{how}.jsonl")
+        if how[-1:] == ("0.3",):
+            assert b"below the floor 0.3" in done.stderr
+            continue
+        certified[how] = json.loads(done.stdout)["certificate"]["categories"][0]["miss"]
+    miss, far = certified.values()
+    assert miss["method"] == "betting" and miss["certified"] and miss["counted"] == 400
+    # with the same rows less is proved when contents might have been drawn much more rarely
+    assert far["passed_share"] < miss["passed_share"]
+
+
 def test_rules_are_part_of_it(world):
     world.add(rows(400, 400, 8), *UNIFORM)
     world.train()
