@@ -168,8 +168,8 @@ static void joined_letters(struct gate *gate, size_t start, size_t end)
 
 #define LEET_MAX 24 /* longer runs of letters and digits are codes */
 /* Points of a run of letters, digits and signs: digits between letters are hardly ever ordinary, at an end they are
- * more often so than not. A run with LEET_SURE is evasive, and a text with LEET_MANY that has so many for its words: long
- * texts have some names of models. Chosen on labelled data: tests/e2e/test_normalise.py measures it. */
+ * more often so than not. A run with LEET_SURE is evasive, and a text with LEET_MANY that has so many for its words:
+ * long texts have some names of models. Chosen on labelled data: tests/e2e/test_normalise.py measures it. */
 #define LEET_SURE 20
 #define LEET_MANY 10
 #define LEET_WORDS 2
@@ -242,6 +242,18 @@ static bool has_vowel(const struct run *run, size_t from, size_t to)
     return false;
 }
 
+/* md5sum, mp3player: names that end in a digit. */
+static bool starts_with_name(const struct run *run, size_t end)
+{
+    static const char *const names[] = {"md5", "mp3", "mp4", "ps3", "ps4", "ps5", "web3", "win7"};
+    size_t n = end - run->start;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i]) == n && memcmp(run->text->text + run->start, names[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Letters stand on both sides of the group text[at, end). */
 static unsigned inner_points(const struct run *run, size_t at, size_t end, bool digits, bool signs)
 {
@@ -254,15 +266,15 @@ static unsigned inner_points(const struct run *run, size_t at, size_t end, bool 
         if (is_one_of(c, "@$"))
             return n <= 2 ? LEET_SURE : 0;
         if (c == '!') /* "wow!that" is a missing space: what stands in front is a word */
-            return n > 1 ? 0 : has_vowel(run, run->start, at) ? 6 : LEET_SURE;
+            return n > 1 ? 0 : has_vowel(run, run->start, at) ? 3 : LEET_SURE;
         return 5; /* also sums and alternatives */
     }
     if ((c != '0' && n == 1 && tail_is_one_of(run, end, units, N_UNITS_INSIDE)) ||
-        (c == '4' && n == 1 && TAIL_IS_ONE_OF(run, end, for_what)))
+        (c == '4' && n == 1 && TAIL_IS_ONE_OF(run, end, for_what)) || starts_with_name(run, end))
         return 0;
     if (n == 1 && is_one_of(c, "0134"))
         return !is_vowel(s[at - 1]) && !is_vowel(s[end]) ? LEET_SURE : 12;
-    if (n == 1) /* md5sum, win7pro */
+    if (n == 1)
         return !is_one_of(c, "57") ? 5 : is_vowel(s[at - 1]) || is_vowel(s[end]) ? LEET_SURE : 12;
     if (n == 2 && run->n_letters < 3) /* a11y, i18n; b00b */
         return c == '0' && s[at + 1] == '0' ? LEET_SURE : 5;
@@ -279,8 +291,8 @@ static unsigned edge_points(const struct run *run, size_t at, size_t end, bool d
     size_t n = end - at;
     bool leads = at == run->start;
     size_t n_lower = run->n_letters - run->n_upper;
-    if (digits && signs)
-        return (leads && c == '$') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
+    if (digits && signs) /* $5k, 18+, C++11 */
+        return (leads ? c == '$' : c == '+') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
     if (signs)
         return leads && n > 1 && n_lower > 1                ? 12
                : c == '$' && n == 1 && n_lower > 1          ? 8

@@ -222,7 +222,7 @@ static void test_ordinary(void **state)
         "It's O'Neil's idea \u2014 don't you think? Yes...no; 100% (50:50)!",
         "At 9 a.m. J. R. R. Tolkien, Ph.D., of the U.S.A., wasn't there, i.e. e.g. early",
         "N.A.T.O. and the U.N.E.S.C.O. met",
-        "win32, mp3s, covid19, 4ever, b2b, utf8, sha256sum and x86_64",
+        "win32 mp3s covid19 4ever b2b utf8 sha256sum md5sum mp3player x86_64",
         "k8s, i18n, H2O, CO2, RTX3080Ti and C6H12O6",
         "log4j, mpi4py and neo4j run on Python3.11, C++11",
         "It costs $5k or 20\u20AC, 3.50$ per kg; 2x4 boards, a 4x4 car, 1080p, 75kg, 10am, 3rd, 21st, the 50s",
