@@ -163,15 +163,14 @@ static bool is_blank(const char *text, size_t len)
     return i == len;
 }
 
-static enum sg_status read_lines(const struct sg_mapping *map, struct sg_predictions *predictions,
+static enum sg_status read_lines(const char *text, size_t size, struct sg_predictions *predictions,
                                  const struct sg_eval_rows *rows, size_t *lines, struct sg_answer *answers,
                                  struct sg_error *err)
 {
-    const char *text = (const char *)map->data;
     size_t number = 1;
-    for (size_t at = 0; at < map->size; number++) {
-        const char *end = memchr(text + at, '\n', map->size - at);
-        size_t len = end ? (size_t)(end - text) - at : map->size - at, start = at;
+    for (size_t at = 0; at < size; number++) {
+        const char *end = memchr(text + at, '\n', size - at);
+        size_t len = end ? (size_t)(end - text) - at : size - at, start = at;
         at += len + 1;
         if (is_blank(text + start, len))
             continue;
@@ -190,22 +189,30 @@ static enum sg_status read_lines(const struct sg_mapping *map, struct sg_predict
     return SG_OK;
 }
 
+enum sg_status sg_predictions_parse(const char *name, const char *bytes, size_t len,
+                                    struct sg_predictions *predictions, const struct sg_eval_rows *rows,
+                                    struct sg_answer *answers, struct sg_error *err)
+{
+    size_t *lines = calloc(rows->n + 1, sizeof *lines);
+    predictions->n_unknown = predictions->n_other = 0;
+    enum sg_status status;
+    if (!lines)
+        status = sg_fail(err, SG_ENOMEM, "no memory for %zu rows", rows->n);
+    else if (len > SG_PREDICTIONS_MAX_BYTES)
+        status = sg_fail(err, SG_ELIMIT, "%zu bytes, the limit is %zu", len, SG_PREDICTIONS_MAX_BYTES);
+    else
+        status = read_lines(bytes, len, predictions, rows, lines, answers, err);
+    free(lines);
+    return status == SG_OK ? SG_OK : sg_fail_in(err, status, "%s", name);
+}
+
 enum sg_status sg_predictions_read(const char *path, struct sg_predictions *predictions,
                                    const struct sg_eval_rows *rows, struct sg_answer *answers, struct sg_error *err)
 {
     struct sg_mapping map;
     enum sg_status status = sg_mapping_open(path, &map, err);
-    if (status != SG_OK)
-        return status;
-    size_t *lines = calloc(rows->n + 1, sizeof *lines);
-    predictions->n_unknown = predictions->n_other = 0;
-    if (!lines)
-        status = sg_fail(err, SG_ENOMEM, "no memory for %zu rows", rows->n);
-    else if (map.size > SG_PREDICTIONS_MAX_BYTES)
-        status = sg_fail(err, SG_ELIMIT, "%zu bytes, the limit is %zu", map.size, SG_PREDICTIONS_MAX_BYTES);
-    else
-        status = read_lines(&map, predictions, rows, lines, answers, err);
-    free(lines);
+    if (status == SG_OK)
+        status = sg_predictions_parse(path, (const char *)map.data, map.size, predictions, rows, answers, err);
     sg_mapping_close(&map);
-    return status == SG_OK ? SG_OK : sg_fail_in(err, status, "%s", path);
+    return status;
 }

@@ -50,6 +50,9 @@ struct sg_predictions {
 
 /* Fill answers[n rows] (zeroed by the caller). The last of several lines with one id counts only when it stands for a
  * repeated attempt at a failed one; else SG_EFORMAT names both lines. Journals' attacked rows are left out. */
+SG_MUST_CHECK enum sg_status sg_predictions_parse(const char *name, const char *bytes, size_t len,
+                                                  struct sg_predictions *predictions, const struct sg_eval_rows *rows,
+                                                  struct sg_answer *answers, struct sg_error *err);
 SG_MUST_CHECK enum sg_status sg_predictions_read(const char *path, struct sg_predictions *predictions,
                                                  const struct sg_eval_rows *rows, struct sg_answer *answers,
                                                  struct sg_error *err);
