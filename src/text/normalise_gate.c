@@ -245,7 +245,7 @@ static bool has_vowel(const struct run *run, size_t from, size_t to)
 /* md5sum, mp3player: names that end in a digit. */
 static bool starts_with_name(const struct run *run, size_t end)
 {
-    static const char *const names[] = {"md5", "mp3", "mp4", "ps3", "ps4", "ps5", "web3", "win7"};
+    static const char *const names[] = {"md5", "mp3", "mp4", "m4", "w3", "ps3", "ps4", "ps5", "web3", "win7"};
     size_t n = end - run->start;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strlen(names[i]) == n && memcmp(run->text->text + run->start, names[i], n) == 0)
@@ -293,6 +293,8 @@ static unsigned edge_points(const struct run *run, size_t at, size_t end, bool d
     size_t n_lower = run->n_letters - run->n_upper;
     if (digits && signs) /* $5k, 18+, C++11 */
         return (leads ? c == '$' : c == '+') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
+    if (c == '@' && leads && n == 1 && end + 1 < run->end && s[end] == 's' && s[end + 1] == 's')
+        return LEET_SURE;
     if (signs)
         return leads && n > 1 && n_lower > 1                ? 12
                : c == '$' && n == 1 && n_lower > 1          ? 8
@@ -337,14 +339,30 @@ static void count_letters(struct run *run)
     }
 }
 
-/* Codes, hexadecimal numbers, 4x4, 1on1. */
+/* 5x10, 3in1, 1on1: one short word between numbers. */
+static bool is_relation(const struct run *run)
+{
+    static const char *const words[] = {"x", "v", "in", "on", "of", "to", "by"};
+    size_t start = run->start, end = run->end;
+    while (start < end && run->text->kinds[start] == KIND_DIGIT)
+        start++;
+    while (end > start && run->text->kinds[end - 1] == KIND_DIGIT)
+        end--;
+    for (size_t i = 0; i < sizeof words / sizeof *words && start > run->start && end < run->end; i++) {
+        if (strlen(words[i]) == end - start && memcmp(run->text->text + start, words[i], end - start) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Codes and hexadecimal numbers. */
 static bool is_code(const struct run *run)
 {
-    const char *s = run->text->text;
     if (run->n_letters == 0 || run->n_digits + run->n_signs == 0 || run->n_foreign)
         return true;
-    if (run->n_signs == 0 && run->n_hex == run->n_letters && run->n_digits >= run->n_letters &&
-        run->n_letters + run->n_digits >= 4)
+    size_t len = run->end - run->start;
+    if (run->n_signs == 0 && run->n_hex == run->n_letters &&
+        ((len >= 4 && run->n_digits >= run->n_letters) || (len >= 6 && run->n_digits > 1)))
         return true;
     size_t first = run->start;
     while (!is_letter(run->text, first))
@@ -352,20 +370,22 @@ static bool is_code(const struct run *run)
     bool capital = run->n_upper == 1 && run->text->kinds[first] == KIND_UPPER;
     if (run->n_upper && run->n_upper < run->n_letters && !capital)
         return true;
-    if (run->n_upper == run->n_letters && run->n_letters < 3 && run->n_signs == 0)
-        return true;
-    return run->n_letters <= 2 && run->text->kinds[run->start] == KIND_DIGIT && s[run->start] == s[run->end - 1];
+    return run->n_upper == run->n_letters && run->n_letters < 3 && run->n_signs == 0;
 }
 
 static unsigned leet_run(const struct lane *text, size_t start, size_t end)
 {
     while (end > start && (text->text[end - 1] == '!' || text->text[end - 1] == '+' || text->text[end - 1] == '|'))
         end--; /* "what!", "18+" */
+    bool ass = end - start > 2 && memcmp(text->text + start, "@ss", 3) == 0;
+    if (end - start > 2 && text->text[start] == '@' && is_letter(text, start + 1) && is_letter(text, start + 2) &&
+        !ass)
+        start++; /* a name that is spoken to */
     struct run run = {.text = text, .start = start, .end = end};
     if (end - start < 2 || end - start > LEET_MAX)
         return 0;
     count_letters(&run);
-    if (is_code(&run))
+    if (is_code(&run) || is_relation(&run))
         return 0;
     for (size_t i = start; i < end; i++) {
         size_t group = i;
@@ -399,7 +419,10 @@ static void leet_token(struct gate *gate, size_t start, size_t end)
 {
     const struct lane *text = gate->text;
     const unsigned part = KIND_LETTERS | KIND_BIT(KIND_CONT) | KIND_BIT(KIND_DIGIT) | KIND_BIT(KIND_SIGN);
-    if (is_address(text, start, end))
+    size_t next = end;
+    while (next < text->len && text->kinds[next] == KIND_SPACE)
+        next++;
+    if (is_address(text, start, end) || (next < text->len && text->text[next] == '='))
         return;
     for (size_t i = start; i < end;) {
         if (!(KIND_BIT(text->kinds[i]) & part)) {
