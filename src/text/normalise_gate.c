@@ -114,6 +114,17 @@ static void end_spaced(struct gate *gate)
     *chain = (struct letters){0};
 }
 
+/* a.k.a., w.r.t. */
+static bool is_abbreviation(const struct lane *text, const struct letters *chain)
+{
+    static const char *const known[] = {"a.k.a", "w.r.t", "r.i.p", "q.e.d", "p.p.s", "n.s.f"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (chain->end - chain->start == 5 && memcmp(text->text + chain->start, known[i], 5) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void end_joined(struct gate *gate, struct letters *chain, char separator)
 {
     if (chain->n >= CHAIN_SHORT && n_bits(chain->seen) > 1)
@@ -123,7 +134,8 @@ static void end_joined(struct gate *gate, struct letters *chain, char separator)
         bool acronym = separator == '.' && capitals && chain->n <= ACRONYM_MAX;
         gate->read_spacing = true;
         gate->n_spaced += !acronym;
-    } else if (chain->n == CHAIN_SHORT && !strchr("-/,", separator) && chain->n_upper < chain->n && !is_list(chain)) {
+    } else if (chain->n == CHAIN_SHORT && !strchr("-/,", separator) && chain->n_upper < chain->n && !is_list(chain) &&
+               !is_abbreviation(gate->text, chain)) {
         gate->n_short++;
     }
     *chain = (struct letters){0};
@@ -267,7 +279,9 @@ static unsigned inner_points(const struct run *run, size_t at, size_t end, bool 
             return n <= 2 ? LEET_SURE : 0;
         if (c == '!') /* "wow!that" is a missing space: what stands in front is a word */
             return n > 1 ? 0 : has_vowel(run, run->start, at) ? 3 : LEET_SURE;
-        return 5; /* also sums and alternatives */
+        bool words = at - run->start > 1 && run->end - end > 1 && is_letter(run->text, at - 2) &&
+                     is_letter(run->text, end + 1);
+        return words ? 5 : 0; /* a+b, x|y */
     }
     if ((c != '0' && n == 1 && tail_is_one_of(run, end, units, N_UNITS_INSIDE)) ||
         (c == '4' && n == 1 && TAIL_IS_ONE_OF(run, end, for_what)) || starts_with_name(run, end))
@@ -277,7 +291,7 @@ static unsigned inner_points(const struct run *run, size_t at, size_t end, bool 
     if (n == 1)
         return !is_one_of(c, "57") ? 5 : is_vowel(s[at - 1]) || is_vowel(s[end]) ? LEET_SURE : 12;
     if (n == 2 && run->n_letters < 3) /* a11y, i18n; b00b */
-        return c == '0' && s[at + 1] == '0' ? LEET_SURE : 5;
+        return c == '0' && s[at + 1] == '0' ? LEET_SURE : 2;
     if (n == 2)
         return c == s[at + 1] && !is_one_of(c, "689") ? LEET_SURE : 10;
     return n < 5 && run->n_letters > 1 ? 12 : 0;
@@ -291,8 +305,9 @@ static unsigned edge_points(const struct run *run, size_t at, size_t end, bool d
     size_t n = end - at;
     bool leads = at == run->start;
     size_t n_lower = run->n_letters - run->n_upper;
-    if (digits && signs) /* $5k, 18+, C++11 */
-        return (leads ? c == '$' : c == '+') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2 : 14;
+    if (digits && signs) /* $5k, 18+, C++11, node@18 */
+        return (leads ? c == '$' : c == '+' || c == '@') || s[end - 1] == '+' || TAIL_IS_ONE_OF(run, end, units) ? 2
+                                                                                                                 : 14;
     if (c == '@' && leads && n == 1 && end + 1 < run->end && s[end] == 's' && s[end + 1] == 's')
         return LEET_SURE;
     if (signs)

@@ -226,6 +226,7 @@ static void test_ordinary(void **state)
         "win32 mp3s covid19 4ever b2b utf8 sha256sum md5sum mp3player x86_64",
         "k8s, i18n, H2O, CO2, RTX3080Ti and C6H12O6",
         "log4j, mpi4py and neo4j run on Python3.11, C++11",
+        "p.s. a.k.a. w.r.t. a+b+c, x|y, npm i @types/node@18.0.0",
         "@name84 and @mike2 got a 5x10 3in1 m4a, commit ad4db42",
         "It costs $5k or 20\u20AC, 3.50$ per kg; 2x4 boards, a 4x4 car, 1080p, 75kg, 10am, 3rd, 21st, the 50s",
         "0xdeadbeef 3a5f9c1e d41d8cd98f00b204e9800998ecf8427e #ff00aa v1.2.3 192.168.0.1",
