@@ -92,8 +92,14 @@ void sg_answer_deinit(struct sg_answer *answer)
 bool sg_answer_flag(const struct sg_answer *answer, const char *category, int *value_out)
 {
     const json_t *value = json_object_get(json_object_get(answer->line, "flags"), category);
-    *value_out = json_is_number(value) ? json_number_value(value) == 1 : SG_LABEL_UNKNOWN;
-    return value != NULL;
+    const char *named = text_of(answer->line, "category");
+    bool is_named = named && strcmp(named, category) == 0 && answer->decision == SG_VIOLATES;
+    *value_out = SG_LABEL_UNKNOWN;
+    if (value)
+        *value_out = json_is_number(value) ? json_number_value(value) == 1 : SG_LABEL_UNKNOWN;
+    else if (answer->decision == SG_DOES_NOT_VIOLATE || (answer->decision == SG_VIOLATES && named))
+        *value_out = is_named;
+    return value || is_named;
 }
 
 /* --- files of predictions ------------------------------------------------------------------------------------ */

@@ -33,7 +33,8 @@ SG_MUST_CHECK enum sg_status sg_answer_read(json_t *line, double threshold, stru
                                             struct sg_error *err);
 void sg_answer_deinit(struct sg_answer *answer);
 
-/* Value of a category's flag: 1, 0, SG_LABEL_UNKNOWN; false when the answer has no such flag. */
+/* What the answer says of a category: its flag, else whether it is the one category that the answer names; 1, 0, or
+ * SG_LABEL_UNKNOWN. False when the answer does not mention it. */
 bool sg_answer_flag(const struct sg_answer *answer, const char *category, int *value_out);
 
 /* Of a file of predictions, the answers to rows. */

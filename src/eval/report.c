@@ -264,7 +264,7 @@ static enum sg_status put_slices(struct sg_maker *maker, size_t config, size_t t
     return status;
 }
 
-/* Rows of one category: with `flags` the answer's own flag of it, else the whole decision on rows that have it. */
+/* Rows of one category: with `flags` what the answer says of it, else the whole decision on rows that have it. */
 struct category {
     size_t index;
     bool flags;
@@ -279,8 +279,7 @@ static bool take_category(const struct sg_eval *eval, size_t config, size_t task
         return false;
     *point = (struct sg_point){truth, answer->decision, NAN, 0, 0};
     if (category->flags) {
-        if (!sg_answer_flag(answer, eval->rows->categories[category->index], &flag))
-            flag = SG_LABEL_UNKNOWN;
+        sg_answer_flag(answer, eval->rows->categories[category->index], &flag);
         point->decision = flag == 1 ? SG_VIOLATES : flag == 0 ? SG_DOES_NOT_VIOLATE : SG_UNDECIDED;
     }
     return true;

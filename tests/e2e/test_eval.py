@@ -5,9 +5,16 @@ import html.parser
 import io
 import json
 import math
+import os
+import pty
 import random
+import signal
+import subprocess
+import time
 
 import pytest
+
+from chat_server import ONE, ZERO, ChatServer, answer
 
 HOSTILE = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u200b\x1b[31m"
 
@@ -192,6 +199,16 @@ def test_flags_are_measured_by_category(ev, data, tmp_path):
     hate, spam = done.report["configurations"][0]["tasks"][0]["categories"]
     assert hate["category"] == "hate" and hate["flags"] and hate["figures"]["recall"]["value"] == 0.5
     assert spam["figures"]["recall"]["value"] == 0.5 and spam["figures"]["undecided"]["value"] == 0.25
+
+
+def test_one_named_category_is_measured_too(ev, data, tmp_path):
+    rows = data([{"id": f"r{i}", "text": f"t{i}", "labels": {"hate": int(i < 2), "spam": int(i == 2)}} for i in range(4)])
+    said = [(True, "hate"), (True, "spam"), (True, "spam"), (False, None)]
+    predictions = data([{"id": f"r{i}", "violation": v, "category": c} for i, (v, c) in enumerate(said)], "p.jsonl")
+    done = ev("--data", rows, "--predictions", predictions, "--json", *everything(tmp_path))
+    hate, spam = done.report["configurations"][0]["tasks"][0]["categories"]
+    assert (hate["figures"]["precision"]["value"], hate["figures"]["recall"]["value"]) == (1, 0.5)
+    assert (spam["figures"]["precision"]["value"], spam["figures"]["recall"]["value"]) == (0.5, 1)
 
 
 def test_slices(ev, data, tmp_path):
@@ -545,3 +562,73 @@ def test_score_needs_a_screen(ev, policy, data, tmp_path):
     rows = data([row(i, i % 2) for i in range(10)])
     done = ev("--data", rows, "--policy", policy, "--mode", "score", *everything(tmp_path))
     assert done.returncode == 2 and "needs a screen" in done.errors
+
+
+# --- runs that take a while --------------------------------------------------------------------------------------------
+
+
+def test_interrupted_run_goes_on(ev, double, policy, data, tmp_path, env):
+    rows = data([row(i, i % 2, f"PAUSE {i}") for i in range(60)])  # 50 ms each
+    journal = tmp_path / "j.jsonl"
+    base = ("--data", rows, "--policy", policy, "--model", tmp_path / "m.gguf", "--journal", journal,
+            *everything(tmp_path))
+    started = subprocess.Popen([double, "eval", *map(str, base)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    for _ in range(400):
+        if journal.exists() and journal.read_text().count("\n") >= 3:
+            break
+        time.sleep(0.05)
+    started.send_signal(signal.SIGINT)
+    out, errors = started.communicate(timeout=60)
+    assert started.returncode == 130 and out == b"" and b"--resume goes on" in errors
+    before = journal.read_text()
+    assert 3 <= before.count("\n") < 60 and before.endswith("\n")
+    done = ev(*base, "--resume", "--json")
+    assert done.returncode == 0 and done.report["data"]["rows"] == 60
+    assert journal.read_text().startswith(before) and journal.read_text().count("\n") == 60
+
+
+def test_progress_on_a_terminal_alone(ev, double, policy, data, tmp_path, env):
+    rows = data([row(i, i % 2, f"PAUSE {i}") for i in range(8)])
+    arguments = [double, "eval", "--data", rows, "--policy", policy, "--model", tmp_path / "m.gguf", *everything(tmp_path)]
+    assert ev(*arguments[2:]).errors == ""
+    master, slave = pty.openpty()
+    done = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, stderr=slave,
+                          env={**env, "TERM": "xterm"}, timeout=60)
+    os.close(slave)
+    shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+    assert done.returncode == 0 and "8 answers" in shown and b"\r" not in done.stdout
+
+
+@pytest.fixture
+def server():
+    server = ChatServer()
+    yield server
+    server.close()
+
+
+def test_a_server_is_asked_several_rows_at_a_time(ev, binary, run, policy, data, server, tmp_path):
+    def slowly(handler, body):
+        time.sleep(0.05)
+        answer(*(("1", ONE) if "BAD" in body["messages"][-1]["content"] else ("0", ZERO)))(handler, body)
+
+    server.default = slowly
+    rows = data([row(i, i % 2, f"{'BAD' if i % 2 else 'fine'} {i}") for i in range(24)])
+    base = ("--data", rows, "--policy", policy, "--reasoner", server.url, "--reasoner-model", "m", *everything(tmp_path))
+    done = run(binary, "eval", *base, "--in-flight", "6", "--json", "--journal", tmp_path / "j.jsonl")
+    assert done.returncode == 0, done.stderr.decode()
+    report = json.loads(done.stdout)
+    task = report["configurations"][0]["tasks"][0]
+    assert task["figures"]["f1"]["value"] == 1 and task["parse_rate"]["value"] == 1
+    assert task["reasoner_calls"] == 24 == len(server.requests) and server.most_active > 1
+    assert task["tokens"]["answers"] == 24 and task["tokens"]["output"] == 24 * 7 and task["ms"]["median"] >= 50
+    assert report["configurations"][0]["settings"]["reasoner_model"] == "m"
+
+
+def test_a_server_that_is_gone_ends_the_run(ev, binary, run, policy, data, server, tmp_path):
+    rows = data([row(i, i % 2) for i in range(5)])
+    url = server.url
+    server.close()
+    done = run(binary, "eval", "--data", rows, "--policy", policy, "--reasoner", url, "--reasoner-model", "m", "--journal",
+               tmp_path / "j.jsonl", *everything(tmp_path))
+    assert done.returncode == 1 and done.stdout == b"" and b"--resume goes on" in done.stderr
