@@ -13,6 +13,7 @@
 
 #define BAR_WIDTH 20
 #define WINDOW_PER_WORKER 8
+#define WAITING_WORKERS 16
 #define MAX_UNAVAILABLE 8 /* rows in a row for which the reasoner was unavailable: then the run ends */
 
 /* A row on its way. lines[policy] is its JSON text, NULL for what was answered before. */
@@ -104,8 +105,8 @@ static enum sg_status judge(struct batch *batch, struct job *job, const struct s
     struct sg_verdict verdict;
     struct sg_error what;
     sg_verdict_init(&verdict);
-    enum sg_status status = sg_reasoner_check(run->reasoner, run->policies[policy], content, &run->check, on_stream,
-                                              batch, &verdict, &what);
+    enum sg_status status =
+        sg_guard_check(run->guards[policy], content, &run->check, on_stream, batch, &verdict, &what);
     if (sg_interrupted) {
         status = sg_fail(err, SG_ECANCELLED, "interrupted");
     } else if (status != SG_OK && is_fatal(status)) {
@@ -270,8 +271,8 @@ static enum sg_status open_out(struct batch *batch, struct sg_error *err)
         policies[i] = sg_policy_sha256(run->policies[i]);
     sg_check_options_json(run, &options);
     enum sg_status status = sg_buffer_status(&options, err);
-    if (status == SG_OK && run->model)
-        status = sg_model_sha256(run->model, model, err);
+    if (status == SG_OK)
+        status = sg_guard_stage_sha256(&run->stage, model, err);
     struct sg_out_key key = {policies, run->n_policies, model, options.data};
     if (status == SG_OK)
         status = sg_out_resume(run->out, batch->input, &key, &batch->out, err);
@@ -305,7 +306,11 @@ static void say_notes(const struct batch *batch)
 
 static enum sg_status make_jobs(struct batch *batch, struct sg_error *err)
 {
-    batch->n_workers = (size_t)sg_reasoner_in_flight(batch->run->reasoner);
+    const struct sg_guard_stage *stage = &batch->run->stage;
+    batch->n_workers = stage->n ? (size_t)sg_reasoner_in_flight(stage->reasoners[stage->n - 1]) : 1;
+    /* Where callers wait for a budget, several have to, or there would be nothing to choose among. */
+    if (batch->run->guard_options.calls_per_second > 0 || batch->run->guard_options.tokens_per_second > 0)
+        batch->n_workers += WAITING_WORKERS;
     batch->n_jobs = batch->n_workers * WINDOW_PER_WORKER;
     batch->jobs = calloc(batch->n_jobs, sizeof *batch->jobs);
     bool good = batch->jobs != NULL;
@@ -340,7 +345,7 @@ static enum sg_status run_workers(struct batch *batch, struct sg_error *err)
         status = write_rows(batch, err);
     batch->ends = true;
     if (batch->next > batch->row)
-        sg_reasoner_cancel(batch->run->reasoner);
+        sg_guard_cancel(batch->run->guards[0]);
     pthread_cond_broadcast(&batch->changed);
     pthread_mutex_unlock(&batch->mutex);
     for (size_t i = 0; i < n; i++)
@@ -383,13 +388,13 @@ int sg_batch_run(struct sg_check_run *run)
     sg_render_init(&batch.render, run->quiet);
     say_notes(&batch);
     bool opened = false;
-    status = sg_reasoner_options_open(&run->reasoner_options, &run->model, &run->reasoner, &err);
+    status = sg_check_open(run, &err);
     if (status == SG_OK) {
         status = open_out(&batch, &err);
         opened = status == SG_OK;
     }
     if (opened) {
-        sg_catch_interrupts(run->reasoner);
+        sg_catch_guard_interrupts(run->guards[0]);
         status = run_rows(&batch, &err);
         if (!run->quiet)
             say_summary(&batch);

@@ -102,11 +102,13 @@ static enum line_kind classify(const json_t *object, const struct sg_input *inpu
         i++;
     if (i == key->n_policies || (id && !sg_input_find(input, id, &row)))
         return LINE_OTHER;
-    if (json_object_get(object, "error"))
+    /* What waits for the reasoner is no answer yet. */
+    if (json_object_get(object, "error") || json_is_true(json_object_get(object, "provisional")))
         return LINE_ERROR;
     char *own = normal_json(json_object_get(object, "options"));
-    bool same = id && own && strcmp(own, options) == 0 &&
-                strcmp(string_in(object, "model", "sha256"), key->model_sha256) == 0;
+    const char *model = string_in(object, "model", "sha256");
+    /* Rules and screens, which the options name, decide without a model. */
+    bool same = id && own && strcmp(own, options) == 0 && (!*model || strcmp(model, key->model_sha256) == 0);
     free(own);
     *slot_out = row * key->n_policies + i;
     return same ? LINE_ANSWER : LINE_OTHER;

@@ -32,6 +32,7 @@ static const struct sg_verb verb = {
         "  safeguard check --policy spam.md --policy hate.md --json --file comment.txt\n"
         "  safeguard check --policy spam.md --model ollama:gpt-oss-safeguard:20b < comment.txt\n"
         "  safeguard check --policy spam.md --reasoner http://gpu:8000/v1 --reasoner-model gpt-oss-safeguard-20b hi\n"
+        "  safeguard check --policy spam.md --rules spam.yaml --screen spam.screen --certificate spam.cert hi\n"
         "  safeguard check --policy chat.md --file talk.json --judge all\n"
         "  safeguard check --policy spam.md --batch rows.csv --text-field body --out verdicts.jsonl\n"
         "  safeguard check --policy spam.md --batch rows.csv --text-field body --out verdicts.jsonl --resume\n",
@@ -47,6 +48,7 @@ static const struct sg_verb verb = {
 
 volatile sig_atomic_t sg_interrupted;
 static struct sg_reasoner *volatile interrupted_reasoner;
+static struct sg_guard *volatile interrupted_guard;
 
 static void on_interrupt(int number)
 {
@@ -54,14 +56,35 @@ static void on_interrupt(int number)
     signal(number, SIG_DFL);
     if (interrupted_reasoner)
         sg_reasoner_cancel(interrupted_reasoner);
+    if (interrupted_guard)
+        sg_guard_cancel(interrupted_guard);
+}
+
+static void catch_interrupts(struct sg_reasoner *reasoner, struct sg_guard *guard)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    interrupted_reasoner = reasoner;
+    interrupted_guard = guard;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 }
 
 void sg_catch_interrupts(struct sg_reasoner *reasoner)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
-    interrupted_reasoner = reasoner;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_interrupts(reasoner, NULL);
+}
+
+void sg_catch_guard_interrupts(struct sg_guard *guard)
+{
+    catch_interrupts(NULL, guard);
+}
+
+enum sg_status sg_check_open(struct sg_check_run *run, struct sg_error *err)
+{
+    enum sg_status status = sg_guard_stage_open(&run->guard_options, &run->reasoner_options, &run->stage, err);
+    for (size_t i = 0; i < run->n_policies && status == SG_OK; i++)
+        status = sg_guard_cli_open(&run->guard_options, &run->stage, run->policies[i], &run->guards[i], err);
+    return status;
 }
 
 int sg_check_exit(const struct sg_verdict *verdict)
@@ -88,6 +111,7 @@ void sg_check_options_json(const struct sg_check_run *run, struct sg_buffer *out
     sg_buffer_printf(out, "{\"effort\":%s%s%s,\"reasoning_budget\":%d", effort ? "\"" : "", effort ? effort : "null",
                      effort ? "\"" : "", run->check.reasoning_budget);
     sg_reasoner_options_json(&run->reasoner_options, out);
+    sg_guard_cli_json(&run->guard_options, run->guards[0], out);
     sg_buffer_printf(out, ",\"temperature\":%g,\"seed\":%" PRIu64 ",\"judge\":\"%s\"}", run->check.temperature,
                      run->check.seed, run->judge ? run->judge : "last");
 }
@@ -210,20 +234,19 @@ static int check_one(struct sg_check_run *run, char **words, int n_words)
     sg_render_init(&render, run->quiet || run->json);
     if (render.progress && !run->reasoner_options.remote.url)
         fputs("loading the model …\r", render.progress);
-    enum sg_status status = sg_reasoner_options_open(&run->reasoner_options, &run->model, &run->reasoner, &err);
+    enum sg_status status = sg_check_open(run, &err);
     if (render.progress)
         fputs("\033[K", render.progress);
     int exit = SG_EXIT_OK;
     if (status == SG_OK)
-        sg_catch_interrupts(run->reasoner);
+        sg_catch_guard_interrupts(run->guards[0]); /* all share what there is to interrupt */
     for (size_t i = 0; i < run->n_policies && status == SG_OK; i++) {
         struct sg_verdict verdict;
         sg_verdict_init(&verdict);
         if (i > 0 && !run->quiet && !run->json)
             fputc('\n', render.out);
         sg_render_begin(&render);
-        status = sg_reasoner_check(run->reasoner, run->policies[i], content, &run->check, sg_render_stream, &render,
-                                   &verdict, &err);
+        status = sg_guard_check(run->guards[i], content, &run->check, sg_render_stream, &render, &verdict, &err);
         sg_render_end(&render);
         if (status == SG_OK && sg_interrupted)
             status = sg_fail(&err, SG_ECANCELLED, "interrupted");
@@ -256,6 +279,8 @@ static int check_use(struct sg_check_run *run, int n_words)
     if (run->resume && !run->out)
         return sg_say_usage(&verb, "--resume needs --out FILE");
     const char *wrong = sg_reasoner_options_wrong(&run->reasoner_options);
+    if (!wrong)
+        wrong = sg_guard_cli_wrong(&run->guard_options, run->policy_paths.n);
     if (wrong)
         return sg_say_usage(&verb, "%s", wrong);
     if (run->resume && run->overwrite)
@@ -283,6 +308,7 @@ static int parse(struct sg_check_run *run, int *argc, char **argv)
         {"policy", SG_OPTION_LIST, &run->policy_paths, "FILE",
          "the policy, Markdown or plain text; several: each is judged by itself", 0, 0},
         SG_REASONER_OPTIONS(run->reasoner_options),
+        SG_GUARD_OPTIONS(run->guard_options),
         {"file", SG_OPTION_STRING, &run->file, "FILE",
          "take the content from FILE; a name that ends in .json is read as a conversation", 0, 0},
         {"conversation", SG_OPTION_FLAG, &run->conversation, NULL,
@@ -318,6 +344,7 @@ static int parse(struct sg_check_run *run, int *argc, char **argv)
     if (sg_settings_load(&run->settings, &err) != SG_OK)
         return sg_say_error(&err, SG_EXIT_FAILURE);
     sg_reasoner_options_init(&run->reasoner_options, &run->settings);
+    sg_guard_cli_init(&run->guard_options);
     run->check.effort = run->settings.effort;
     int exit = sg_options_start(&verb, options, argc, argv, 0, INT_MAX);
     if (run->format)
@@ -333,9 +360,10 @@ int sg_verb_check(int argc, char **argv)
     int exit = parse(&run, &argc, argv);
     if (exit < 0)
         exit = run_check(&run, argv, argc);
-    interrupted_reasoner = NULL;
-    sg_reasoner_destroy(run.reasoner);
-    sg_model_close(run.model);
+    interrupted_guard = NULL;
+    for (size_t i = 0; i < run.n_policies; i++)
+        sg_guard_close(run.guards[i]);
+    sg_guard_stage_close(&run.stage);
     for (size_t i = 0; i < run.n_policies; i++)
         sg_policy_close(run.policies[i]);
     sg_settings_deinit(&run.settings);

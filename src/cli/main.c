@@ -10,6 +10,7 @@ static const struct sg_family_verb verbs[] = {
     {"eval", sg_verb_eval, "measure policies, models and cascades on labelled content"},
     {"labels", sg_verb_labels, "who said what of which content"},
     {"screen", sg_verb_screen, "a fast classifier in front of the reasoner"},
+    {"guard", sg_verb_guard, "rules and forecasts of a policy's cascade"},
     {"policy", sg_verb_policy, "lint, show or start a policy"},
     {"model", sg_verb_model, "look at a model"},
     {"pull", sg_verb_pull, "fetch a model"},

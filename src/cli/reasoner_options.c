@@ -2,6 +2,10 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REPLAY "replay:"
 
 void sg_reasoner_options_init(struct sg_reasoner_options *options, const struct sg_settings *settings)
 {
@@ -13,11 +17,20 @@ void sg_reasoner_options_init(struct sg_reasoner_options *options, const struct 
     };
 }
 
+static bool is_replay(const char *url)
+{
+    return strncmp(url, REPLAY, strlen(REPLAY)) == 0;
+}
+
 const char *sg_reasoner_options_wrong(const struct sg_reasoner_options *options)
 {
     const struct sg_remote_options *remote = &options->remote;
     if (remote->url && options->model_name)
         return "--model and --reasoner exclude each other";
+    if (remote->url && is_replay(remote->url))
+        return remote->model || options->in_flight || remote->votes || options->timeout_s
+                   ? "--reasoner-model, --in-flight, --votes and --reasoner-timeout do not go with replay:"
+                   : NULL;
     if (remote->url && !remote->model)
         return "--reasoner needs --reasoner-model NAME";
     if (!remote->url && (remote->model || options->in_flight || remote->votes || options->timeout_s))
@@ -41,11 +54,26 @@ static enum sg_status open_remote(const struct sg_reasoner_options *options, str
     return sg_reasoner_remote(&remote, reasoner_out, err);
 }
 
+/* "replay:FILE" or "replay:FILE#CATEGORY"; a file whose name has a # is meant when it is there. */
+static enum sg_status open_replay(const char *url, struct sg_reasoner **reasoner_out, struct sg_error *err)
+{
+    const char *path = url + strlen(REPLAY), *hash = strrchr(path, '#');
+    if (!hash || access(path, F_OK) == 0)
+        return sg_reasoner_replay(path, NULL, reasoner_out, err);
+    char *file = strndup(path, (size_t)(hash - path));
+    enum sg_status status =
+        file ? sg_reasoner_replay(file, hash + 1, reasoner_out, err) : sg_fail(err, SG_ENOMEM, "out of memory");
+    free(file);
+    return status;
+}
+
 enum sg_status sg_reasoner_options_open(const struct sg_reasoner_options *options, struct sg_model **model_out,
                                         struct sg_reasoner **reasoner_out, struct sg_error *err)
 {
     *model_out = NULL;
     *reasoner_out = NULL;
+    if (options->remote.url && is_replay(options->remote.url))
+        return open_replay(options->remote.url, reasoner_out, err);
     if (options->remote.url)
         return open_remote(options, reasoner_out, err);
     char *path;

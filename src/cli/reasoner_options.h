@@ -33,7 +33,8 @@ void sg_reasoner_options_init(struct sg_reasoner_options *options, const struct 
          &(o).remote.url,                                                                                            \
          "URL",                                                                                                      \
          "ask a server that speaks OpenAI's chat completions instead (http://host:8000/v1);\n"                       \
-         "its key is taken from $SAFEGUARD_REASONER_KEY (docs/remote.md)",                                           \
+         "its key is taken from $SAFEGUARD_REASONER_KEY (docs/remote.md); replay:FILE repeats\n"                     \
+         "what a file of verdicts or labels says, replay:FILE#CATEGORY one category of it",                          \
          0,                                                                                                          \
          0},                                                                                                         \
         {"reasoner-model",                                                                                           \

@@ -210,6 +210,31 @@ static void put_windows(FILE *out, const struct sg_verdict *verdict)
     }
 }
 
+/* What the stages before the reasoner saw. */
+static void put_cascade(FILE *out, const struct sg_verdict *verdict)
+{
+    if (verdict->why) {
+        fprintf(out, "  %-12s", verdict->stage ? verdict->stage : "nobody yet");
+        put_text(out, verdict->why);
+        fputc('\n', out);
+    }
+    for (size_t i = 0; i < verdict->n_rule_matches; i++) {
+        const struct sg_rule_match *match = &verdict->rule_matches[i];
+        fprintf(out, "  %-12s%s: ", i ? "" : "matches", match->action);
+        put_text(out, match->rule);
+        fprintf(out, " (bytes %zu to %zu, %s)\n", match->first_byte, match->first_byte + match->n_bytes,
+                match->reading);
+    }
+    put_list(out, "signals", verdict->signals, verdict->n_signals, "");
+    if (verdict->screen.scored) {
+        fprintf(out, "  %-12smargin %.3f", "screen", verdict->screen.margin);
+        if (!isnan(verdict->screen.score))
+            fprintf(out, ", p(violation) %.3f", verdict->screen.score);
+        fputc('\n', out);
+        put_list(out, "features", verdict->screen.features, verdict->screen.n_features, "");
+    }
+}
+
 /* Tokens and times, as far as they are known. */
 static void put_times(const struct sg_render *render, const struct sg_verdict *verdict)
 {
@@ -242,6 +267,7 @@ void sg_render_verdict(struct sg_render *render, const struct sg_policy *policy,
     put_text(out, title && *title ? title : sg_policy_id(policy));
     fputc('\n', out);
     put_field(out, "why", verdict->reason);
+    put_cascade(out, verdict);
     put_list(out, "labels", verdict->labels, verdict->n_labels, "");
     put_field(out, "category", verdict->category);
     put_list(out, "rules", verdict->rule_ids, verdict->n_rule_ids, "");

@@ -167,13 +167,19 @@ static bool attach_signals(const struct sg_look *look, struct sg_verdict *verdic
 #undef X
     };
     const size_t n = sizeof signals / sizeof *signals;
-    verdict->signals = calloc(n, sizeof *verdict->signals);
-    bool ok = verdict->signals;
+    /* Behind those that a reasoner has already put there. */
+    char **names = realloc(verdict->signals, (verdict->n_signals + n) * sizeof *names);
+    bool ok = names;
+    if (ok)
+        verdict->signals = names;
     for (size_t i = 0; i < n && ok; i++) {
-        if (!(look->signals & signals[i].bit))
+        bool there = !(look->signals & signals[i].bit);
+        for (size_t j = 0; j < verdict->n_signals && !there; j++)
+            there = strcmp(names[j], signals[i].name) == 0;
+        if (there)
             continue;
-        verdict->signals[verdict->n_signals] = strdup(signals[i].name);
-        ok = verdict->signals[verdict->n_signals] != NULL;
+        names[verdict->n_signals] = strdup(signals[i].name);
+        ok = names[verdict->n_signals] != NULL;
         verdict->n_signals += ok;
     }
     return ok;
@@ -242,12 +248,6 @@ static bool attach_not_judged(const struct sg_content *content, struct sg_verdic
 enum sg_status sg_look_attach(const struct sg_guard *guard, const struct sg_content *content,
                               const struct sg_look *look, struct sg_verdict *verdict, struct sg_error *err)
 {
-    /* A reasoner may have signals of its own; the guard's are those of the whole content. */
-    for (size_t i = 0; i < verdict->n_signals; i++)
-        free(verdict->signals[i]);
-    free(verdict->signals);
-    verdict->signals = NULL;
-    verdict->n_signals = 0;
     bool ok = attach_signals(look, verdict) && attach_not_judged(content, verdict);
     if (ok && look->rules.n_found > 0)
         ok = attach_matches(guard, look, verdict);

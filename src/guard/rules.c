@@ -16,6 +16,10 @@
 #include <stdlib.h>
 #include <strings.h>
 
+/* In the rule number of an expression: looked for in the spacing reading alone, which has lost the spaces between
+ * words together with those between letters. */
+#define SPACED (1u << 31)
+#define EXPRESSIONS_OF_A_RULE 3
 #define MIN_PLAIN_PHRASE 3 /* bytes; a shorter phrase inside words is found nearly everywhere */
 
 const char *sg_rule_action_name(enum sg_rule_action action)
@@ -45,16 +49,17 @@ static bool same_letters(struct sg_slice a, struct sg_slice b)
 
 /* --- expressions -------------------------------------------------------------------------------------------- */
 
-/* The phrase as an expression of bytes. */
-static void escape(struct sg_slice phrase, struct sg_buffer *out)
+/* The phrase as an expression of bytes, its words joined by `between`. True when it has several. */
+static bool escape(struct sg_slice phrase, const char *between, struct sg_buffer *out)
 {
-    bool space = false;
+    bool space = false, several = false;
     for (size_t at = 0, n; at < phrase.len; at += n) {
         int32_t code;
         n = sg_utf8_decode((struct sg_slice){phrase.ptr + at, phrase.len - at}, &code);
         bool is_space = class_of(code) & UNICODE_SPACE;
         if (is_space && !space) /* one for each run, as in the text */
-            sg_buffer_putc(out, ' ');
+            sg_buffer_puts(out, between);
+        several = several || is_space;
         space = is_space;
         for (size_t i = 0; i < n && !is_space; i++) {
             unsigned char byte = (unsigned char)phrase.ptr[at + i];
@@ -64,6 +69,7 @@ static void escape(struct sg_slice phrase, struct sg_buffer *out)
                 sg_buffer_printf(out, "\\x%02x", byte);
         }
     }
+    return several;
 }
 
 /* What an expression's text says about how it must be compiled. */
@@ -93,11 +99,11 @@ struct expressions {
     size_t n;
 };
 
-static void add_expression(struct expressions *list, struct sg_buffer *text, unsigned flags, size_t rule)
+static void add_expression(struct expressions *list, struct sg_buffer *text, unsigned flags, unsigned rule)
 {
     list->flags[list->n] = flags;
     list->ids[list->n] = (unsigned)list->n;
-    list->rules[list->n] = (unsigned)rule;
+    list->rules[list->n] = rule;
     list->texts[list->n++] = sg_buffer_take(text);
 }
 
@@ -110,21 +116,28 @@ static enum sg_status express(struct sg_rules *rules, size_t i, struct expressio
     rules->raw_only[i] = rule->action == SG_RULE_CLEAR || (rule->regex && minds_case(rule->pattern));
     if (rule->regex) {
         sg_buffer_puts(&text, rule->pattern);
-        add_expression(list, &text, flags | HS_FLAG_UTF8 | (has(rule->pattern, 'b', 'B') ? 0 : HS_FLAG_UCP), i);
+        add_expression(list, &text, flags | HS_FLAG_UTF8 | (has(rule->pattern, 'b', 'B') ? 0 : HS_FLAG_UCP),
+                       (unsigned)i);
         return SG_OK;
     }
     struct sg_slice phrase = sg_slice_of(rule->pattern);
     enum sg_status status = sg_normalise(phrase, false, normal, err);
     if (status != SG_OK)
         return status;
-    escape(phrase, &text);
-    add_expression(list, &text, flags, i);
-    const struct sg_buffer *folded = &normal->readings[SG_READING_FOLDED];
-    struct sg_slice second = {folded->data, folded->len};
-    if (second.len > 0 && !same_letters(second, phrase) && !rules->raw_only[i]) {
-        escape(second, &text);
-        add_expression(list, &text, flags, i);
+    escape(phrase, " ", &text);
+    add_expression(list, &text, flags, (unsigned)i);
+    const struct sg_buffer *reading = &normal->readings[SG_READING_FOLDED];
+    struct sg_slice folded = {reading->data, reading->len};
+    if (folded.len == 0 || rules->raw_only[i])
+        return SG_OK;
+    if (!same_letters(folded, phrase)) {
+        escape(folded, " ", &text);
+        add_expression(list, &text, flags, (unsigned)i);
     }
+    if (escape(folded, "", &text))
+        add_expression(list, &text, flags, (unsigned)i | SPACED);
+    else
+        sg_buffer_free(&text);
     return SG_OK; /* a text that is missing for lack of memory is seen by the caller */
 }
 
@@ -143,7 +156,7 @@ static enum sg_status compile(const struct sg_rules *rules, const struct express
         return SG_OK;
     enum sg_status code;
     if (refused && refused->expression >= 0 && from + (size_t)refused->expression < to) {
-        const struct sg_rule *rule = &rules->items[list->rules[from + (size_t)refused->expression]];
+        const struct sg_rule *rule = &rules->items[list->rules[from + (size_t)refused->expression] & ~SPACED];
         code = sg_fail(err, SG_EFORMAT, "%s: line %zu: rule \"%.60s\": the matcher refuses it: %s", rules->name,
                        rule->line, rule->name ? rule->name : rule->pattern, refused->message);
     } else {
@@ -180,7 +193,7 @@ static enum sg_status express_all(struct sg_rules *rules, struct expressions *li
 
 static enum sg_status build(struct sg_rules *rules, struct sg_error *err)
 {
-    size_t cap = 2 * rules->n + 1; /* a phrase has at most two expressions */
+    size_t cap = EXPRESSIONS_OF_A_RULE * rules->n + 1;
     struct expressions list = {.texts = calloc(cap, sizeof *list.texts),
                                .flags = calloc(cap, sizeof *list.flags),
                                .ids = calloc(cap, sizeof *list.ids),
@@ -544,10 +557,12 @@ static void list_match(struct scan *scan, size_t index, size_t from, size_t to)
 static int on_match(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *context)
 {
     struct scan *scan = context;
-    size_t index = scan->rules->expression_rules[id];
+    unsigned expression = scan->rules->expression_rules[id];
+    size_t index = expression & ~SPACED;
     const struct sg_rule *rule = &scan->rules->items[index];
     (void)flags;
-    if (scan->reading != SG_READING_RAW && scan->rules->raw_only[index])
+    if ((scan->reading != SG_READING_RAW && scan->rules->raw_only[index]) ||
+        ((expression & SPACED) && scan->reading != SG_READING_SPACING))
         return 0;
     if (rule->words && !stands_alone(scan->text, from, to))
         return 0;

@@ -19,7 +19,7 @@ struct sg_rules {
     size_t n_notes;
     /* Compiled: phrases, of which a rule has one for each reading that needs its own, and regular expressions. */
     hs_database_t *phrases, *regexes;
-    unsigned *expression_rules; /* rule of each expression */
+    unsigned *expression_rules; /* rule of each expression, SPACED set in some */
     bool *raw_only;             /* by rule: not looked for in the normaliser's readings */
 };
 

@@ -72,6 +72,14 @@ enum sg_status sg_reasoner_remote(const struct sg_remote_options *options, struc
     return SG_OK;
 }
 
+enum sg_status sg_reasoner_replay(const char *path, const char *category, struct sg_reasoner **reasoner_out,
+                                  struct sg_error *err)
+{
+    (void)category;
+    *reasoner_out = NULL;
+    return sg_fail(err, SG_EUNSUPPORTED, "%s: the stand-in replays nothing", path);
+}
+
 int sg_reasoner_in_flight(const struct sg_reasoner *reasoner)
 {
     return reasoner->in_flight;

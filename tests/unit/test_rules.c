@@ -303,6 +303,20 @@ static void test_readings(void **state)
         if (result.found[0].first_byte != cases[i].first || result.found[0].n_bytes != cases[i].n)
             fail_msg("case %zu: %s, expected @%zu+%zu", i, found_text(&result), cases[i].first, cases[i].n);
     }
+    /* Letter spacing loses the spaces between words too. */
+    struct sg_rules *words = parse("rules: [{phrase: Buy  Followers, action: violates}]", SG_RULES_YAML);
+    static const char *const spaced[] = {"b u y f o l l o w e r s", "b.u.y f.o.l.l.o.w.e.r.s",
+                                         "b u y   f o l l o w e r s"};
+    for (size_t i = 0; i < COUNT(spaced); i++) {
+        struct sg_rules_result result;
+        match(words, spaced[i], &result);
+        if (!result.any[SG_RULE_VIOLATES] || result.found[0].n_bytes != strlen(spaced[i]))
+            fail_msg("%s: %s", spaced[i], found_text(&result));
+    }
+    struct sg_rules_result joined;
+    match(words, "buyfollowers", &joined);
+    assert_false(joined.any[SG_RULE_VIOLATES]);
+    sg_rules_close(words);
     /* What is only there once tricks are undone never clears. */
     struct sg_rules_result result;
     match(rules, "ok", &result);
