@@ -49,13 +49,16 @@ struct sg_label_line {
     enum sg_label_role role;
     int64_t time;      /* seconds since 1970, UTC */
     const char *drawn; /* how: "uniform", "uncertainty", "audit", "picked" (by hand: no probability) */
-    double p_drawn;    /* inclusion probability, 0 < p ≤ 1; NaN when it is not known */
+    /* Inclusion probability, 0 < p ≤ 1; NaN when it is not known. Drawn in one of several rounds: p times what is left
+     * by the rounds before, Π (1 - p there), so that rows of all rounds stand for all of the pool alike. */
+    double p_drawn;
     const char *group; /* template, campaign, near-duplicate cluster; NULL: alone */
 };
 
 struct sg_label_writer;
 /* Opens for appending, under a lock (SG_EUNAVAILABLE when another process holds it for 10 s); a torn last line of a
- * killed writer is completed by a line break, and readers report and skip it. */
+ * killed writer is completed by a line break, and readers report and skip it. SG_EFORMAT for a file that
+ * holds something else: a data set is never appended to. */
 SG_MUST_CHECK enum sg_status sg_label_writer_open(const char *path, struct sg_label_writer **writer_out,
                                                   struct sg_error *err);
 /* Written at once, as one line. SG_EINVALID for what a label file may not hold: no "who", a reasoner in a person's

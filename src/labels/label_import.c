@@ -37,6 +37,15 @@ static enum sg_status open_all(struct import *import, const char *labels_path, c
     import->datasets = calloc(n + 1, sizeof *import->datasets);
     enum sg_status status = import->datasets ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory");
     for (size_t i = 0; status == SG_OK && i < n; i++) {
+        /* As a data set its reasoner's labels would become people's. */
+        bool label_file = false;
+        if (strcmp(paths[i], "-") != 0)
+            status = sg_label_file_is(paths[i], &label_file, err);
+        if (status == SG_OK && label_file)
+            status =
+                sg_fail(err, SG_EFORMAT, "%s: no data set but a label file, or without a readable row", paths[i]);
+        if (status != SG_OK)
+            break;
         status = sg_dataset_open(paths[i], &import->options->data, &import->datasets[i], err);
         import->n_datasets += status == SG_OK;
     }

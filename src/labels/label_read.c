@@ -163,7 +163,6 @@ static bool ends(const char *path, const char *ending)
     return len >= n && strcasecmp(path + len - n, ending) == 0;
 }
 
-/* A line of a label file says whose label it is, or is an attempt; a row of a data set does neither. */
 enum sg_status sg_label_file_is(const char *path, bool *yes_out, struct sg_error *err)
 {
     *yes_out = false;

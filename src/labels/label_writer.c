@@ -51,14 +51,21 @@ static enum sg_status append(struct sg_label_writer *writer, const char *bytes, 
     return SG_OK;
 }
 
+/* The file is one that may be appended to, and its last line ends. */
 static enum sg_status complete_last_line(struct sg_label_writer *writer, struct sg_error *err)
 {
     struct stat info;
     char last = '\n';
+    bool ours;
     if (fstat(writer->fd, &info) != 0)
         return sg_fail(err, SG_EIO, "%s: cannot stat: %s", writer->path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return sg_fail(err, SG_EFORMAT, "%s: not a regular file", writer->path);
+    enum sg_status status = sg_label_file_is(writer->path, &ours, err);
+    if (status != SG_OK)
+        return status;
+    if (!ours && info.st_size > 0)
+        return sg_fail(err, SG_EFORMAT, "%s: not a label file (a data set?): nothing is written to it", writer->path);
     writer->size = info.st_size;
     if (info.st_size > 0 && pread(writer->fd, &last, 1, info.st_size - 1) != 1)
         return sg_fail(err, SG_EIO, "%s: cannot read: %s", writer->path, strerror(errno));

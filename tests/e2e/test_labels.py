@@ -192,7 +192,8 @@ def test_own_columns(labels, shape, name, data, counts):
     ("My name is Anna and I live in Lyon\n", "x.csv", "(34 bytes)"),
     (jsonl({"comment": "a"}), "x.jsonl", "(comment) are of no known shape"),
     (jsonl({"text": "a", "label": 1}, {"text": "b", "label": 1})[:-5] + "\n", "x.parquet", "--format"),
-    ("", "x.jsonl", "no row"),
+    ("", "x.jsonl", "without a readable row"),
+    (jsonl({"content_sha256": "0" * 64, "who": "a", "role": "gold", "violation": 1}), "x.jsonl", "a label file"),
 ])
 def test_what_is_no_data_set_is_refused_by_name(labels, data, name, word):
     done = labels.take(data, name, code=1 if name != "x.parquet" else 2)
@@ -221,6 +222,14 @@ def test_rows_that_are_left_out_are_told_without_their_content(labels):
 def test_wrong_use_of_import(labels, arguments, word):
     done = labels.take(jsonl({"text": "a", "label": 1}), "d.jsonl", *arguments, code=2)
     assert word in done.stderr.decode()
+
+
+def test_a_data_set_is_never_appended_to(labels):
+    rows = jsonl({"text": "a", "label": 1})
+    labels.file.write_text(rows)
+    assert "not a label file" in labels.add("b", "safe", "anna", code=1).stderr.decode()
+    assert "not a label file" in labels.take(jsonl({"text": "b", "label": 1}), "d.jsonl", code=1).stderr.decode()
+    assert labels.file.read_text() == rows
 
 
 # --- import: again, cut off, at the same time -----------------------------------------------------------------
