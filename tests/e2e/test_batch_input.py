@@ -185,7 +185,7 @@ def test_unpaired_surrogate_is_said(batch):
     (b"\xff\xfe" + TEXT.encode("utf-16-le") + b"x", "even number"),
     (gzip.compress(gzip.compress(TEXT.encode())), "more than once"),
     (gzip.compress(TEXT.encode())[:-9], "ends too early"),
-    (gzip.compress(TEXT.encode())[:12] + b"\xff" * 40, "damaged gzip"),
+    (gzip.compress(TEXT.encode())[:-8] + bytes(8), "damaged gzip"),
     (gzip.compress(TEXT.encode()) + b"rubbish", "damaged gzip"),
     (b"PK\x03\x04 and more", "workbook"),
     (b"id,text\r1,a\r2,b\r", "CR alone"),
