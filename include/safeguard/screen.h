@@ -33,7 +33,7 @@ enum sg_signal {
 #undef X
 };
 
-#define SG_SCREEN_MAX_CATEGORIES 28
+#define SG_SCREEN_MAX_CATEGORIES 20
 #define SG_SCREEN_MAX_NAME 64      /* of a category, with its NUL */
 #define SG_SCREEN_MAX_BYTES (8u << 20) /* of a screen's file */
 #define SG_SCREEN_MAX_EXAMPLES 10000000
@@ -57,7 +57,8 @@ uint64_t sg_screen_group_hash(const char *group);
 
 struct sg_screen_options {
     const char *policy_sha256;
-    double c; /* inverse regularisation; 0: chosen by cross-validation among a few */
+    double c;            /* inverse regularisation; 0: chosen by cross-validation among a few */
+    double vector_scale; /* how much the word vectors count; 0: chosen likewise. With both given nothing is tried */
     int threads;
     uint64_t seed;
     void (*progress)(void *context, const char *what, double done); /* may be NULL */

@@ -14,6 +14,7 @@ struct counting {
     uint32_t *counts; /* [SG_N_KINDS << SG_BUCKET_BITS_MAX] of the text at hand, 0 between texts */
     uint32_t *df;     /* [buckets] texts that have it */
     uint32_t *tri_df; /* the same of 3-grams alone */
+    uint32_t *lexeme_df; /* [words of the vocabulary] */
     struct entry *entries;
     size_t n, cap;
     size_t *starts; /* [n_texts + 1] in entries */
@@ -109,6 +110,10 @@ static enum sg_status count_texts(struct counting *counting, struct sg_error *er
             struct entry *entry = counting->entries + i;
             entry->count = counting->counts[entry->key];
             counting->counts[entry->key] = 0;
+            if (kind_of(entry->key) == SG_LEXEMES) {
+                counting->lexeme_df[bucket_of(entry->key)]++;
+                continue;
+            }
             counting->df[bucket_of(entry->key)]++;
             counting->tri_df[bucket_of(entry->key)] += kind_of(entry->key) == SG_TRIGRAMS;
         }
@@ -120,19 +125,27 @@ static enum sg_status count_texts(struct counting *counting, struct sg_error *er
 
 /* --- what is made of the counts -------------------------------------------------------------------------------- */
 
+/* ln((1 + n) / (1 + df)) + 1 on a scale to 255, at least 1. */
+static uint8_t idf_of(uint32_t df, size_t n_texts, double highest)
+{
+    double n = (double)n_texts;
+    return (uint8_t)fmax(1, round(255 * (log((1 + n) / (1 + fmin(df, n))) + 1) / highest));
+}
+
+/* An n-gram that no training text has counts nowhere; a word of the vocabulary has its meaning all the same. */
 static void make_idf(struct sg_corpus *corpus, const struct counting *counting)
 {
     size_t buckets = (size_t)1 << corpus->bucket_bits;
-    double n = (double)corpus->n_texts, highest = log((1 + n) / 2) + 1;
+    double n = (double)corpus->n_texts, highest = log((1 + n) / 2) + 1, highest_lexeme = log(1 + n) + 1;
     for (size_t b = 0; b < buckets; b++) {
-        double df = (double)counting->df[b];
-        if (df == 0)
+        if (counting->df[b] == 0)
             continue;
-        double idf = log((1 + n) / (1 + (df < n ? df : n))) + 1;
-        corpus->idf[b] = (uint8_t)fmax(1, round(255 * idf / highest));
+        corpus->idf[b] = idf_of(counting->df[b], corpus->n_texts, highest);
         if (counting->tri_df[b])
             corpus->seen[b >> 3] |= (uint8_t)(1 << (b & 7));
     }
+    for (uint32_t w = 0; w < sg_vectors()->n_words; w++)
+        corpus->lexeme_idf[w] = idf_of(counting->lexeme_df[w], corpus->n_texts, highest_lexeme);
 }
 
 static int by_value(const void *a, const void *b)
@@ -165,28 +178,109 @@ static enum sg_status make_unseen_share(struct sg_corpus *corpus, const struct c
     return SG_OK;
 }
 
+static uint8_t idf_of_key(const struct sg_corpus *corpus, uint32_t key)
+{
+    return kind_of(key) == SG_LEXEMES ? corpus->lexeme_idf[bucket_of(key)] : corpus->idf[bucket_of(key)];
+}
+
+/* One row: the n-grams' values, the mean of the vectors as it is, the bias. Returns the node behind it. */
+static struct feature_node *make_row(const struct sg_corpus *corpus, const struct entry *entry,
+                                     const struct entry *end, struct feature_node *node)
+{
+    const struct sg_vectors *vectors = sg_vectors();
+    double norm[SG_N_BLOCKS] = {0}, dense[SG_VECTORS_MAX_DIMS] = {0};
+    for (const struct entry *e = entry; e < end; e++) {
+        double q = idf_of_key(corpus, e->key);
+        norm[sg_block_of(kind_of(e->key))] += q * q;
+    }
+    for (; entry < end; entry++) {
+        double value = idf_of_key(corpus, entry->key) / sqrt(norm[sg_block_of(kind_of(entry->key))]);
+        if (kind_of(entry->key) != SG_LEXEMES) {
+            *node++ = (struct feature_node){(int)bucket_of(entry->key) + 1, value};
+            continue;
+        }
+        const int8_t *vector = vectors->vectors + (size_t)bucket_of(entry->key) * vectors->n_dims;
+        for (uint32_t d = 0; d < vectors->n_dims; d++)
+            dense[d] += value * vector[d] * (double)vectors->scale[d];
+    }
+    for (uint32_t d = 0; d < vectors->n_dims; d++)
+        *node++ = (struct feature_node){sg_corpus_dense_index(corpus) + (int)d, dense[d]};
+    *node++ = (struct feature_node){sg_corpus_bias_index(corpus), 1};
+    *node++ = (struct feature_node){-1, 0};
+    return node;
+}
+
+/* Dense values of text t. */
+static struct feature_node *dense_of(const struct sg_corpus *corpus, size_t t)
+{
+    return corpus->nodes + corpus->starts[t + 1] - 2 - sg_vectors()->n_dims;
+}
+
+/* Dense values to mean 0, and to length about 1 for all of a text's together. */
+static void whiten(struct sg_corpus *corpus)
+{
+    uint32_t n_dims = sg_vectors()->n_dims;
+    double n = (double)corpus->n_texts;
+    for (uint32_t d = 0; d < n_dims; d++) {
+        double sum = 0, squares = 0;
+        for (size_t t = 0; t < corpus->n_texts; t++)
+            sum += dense_of(corpus, t)[d].value;
+        corpus->dense_mean[d] = sum / n;
+        for (size_t t = 0; t < corpus->n_texts; t++) {
+            struct feature_node *node = dense_of(corpus, t) + d;
+            node->value -= corpus->dense_mean[d];
+            squares += node->value * node->value;
+        }
+        corpus->dense_unit[d] = 1 / ((sqrt(squares / n) + 1e-6) * sqrt((double)n_dims));
+        for (size_t t = 0; t < corpus->n_texts; t++)
+            dense_of(corpus, t)[d].value *= corpus->dense_unit[d];
+    }
+    corpus->vector_scale = 1;
+}
+
+void sg_corpus_set_vector_scale(struct sg_corpus *corpus, double scale)
+{
+    uint32_t n_dims = sg_vectors()->n_dims;
+    for (size_t t = 0; t < corpus->n_texts && scale != corpus->vector_scale; t++)
+        for (uint32_t d = 0; d < n_dims; d++)
+            dense_of(corpus, t)[d].value *= scale / corpus->vector_scale;
+    corpus->vector_scale = scale;
+}
+
+void sg_corpus_fold(const struct sg_corpus *corpus, const double *dense_weights, double *word_weights_out,
+                    double *bias_out)
+{
+    const struct sg_vectors *vectors = sg_vectors();
+    double direction[SG_VECTORS_MAX_DIMS];
+    *bias_out = 0;
+    for (uint32_t d = 0; d < vectors->n_dims; d++) {
+        double weight = dense_weights[d] * corpus->vector_scale * corpus->dense_unit[d];
+        *bias_out -= weight * corpus->dense_mean[d];
+        direction[d] = weight * (double)vectors->scale[d];
+    }
+    for (uint32_t w = 0; w < vectors->n_words; w++) {
+        const int8_t *vector = vectors->vectors + (size_t)w * vectors->n_dims;
+        double sum = 0;
+        for (uint32_t d = 0; d < vectors->n_dims; d++)
+            sum += direction[d] * vector[d];
+        word_weights_out[w] = sum;
+    }
+}
+
 static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting *counting, struct sg_error *err)
 {
-    corpus->nodes = malloc((counting->n + 2 * corpus->n_texts) * sizeof *corpus->nodes);
+    size_t most = counting->n + (sg_vectors()->n_dims + 2) * corpus->n_texts;
+    corpus->nodes = malloc(most * sizeof *corpus->nodes);
     if (!corpus->nodes)
-        return sg_fail(err, SG_ENOMEM, "out of memory for %zu features", counting->n);
+        return sg_fail(err, SG_ENOMEM, "out of memory for %zu features", most);
     struct feature_node *node = corpus->nodes;
     for (size_t t = 0; t < corpus->n_texts; t++) {
-        const struct entry *entry = counting->entries + counting->starts[t];
-        const struct entry *end = counting->entries + counting->starts[t + 1];
-        double norm[SG_N_BLOCKS] = {0};
-        for (const struct entry *e = entry; e < end; e++) {
-            double q = corpus->idf[bucket_of(e->key)];
-            norm[sg_block_of(kind_of(e->key))] += q * q;
-        }
         corpus->starts[t] = (size_t)(node - corpus->nodes);
-        for (; entry < end; entry++, node++) {
-            node->index = (int)bucket_of(entry->key) + 1;
-            node->value = corpus->idf[bucket_of(entry->key)] / sqrt(norm[sg_block_of(kind_of(entry->key))]);
-        }
-        *node++ = (struct feature_node){sg_corpus_bias_index(corpus), 1};
-        *node++ = (struct feature_node){-1, 0};
+        node = make_row(corpus, counting->entries + counting->starts[t], counting->entries + counting->starts[t + 1],
+                        node);
     }
+    corpus->starts[corpus->n_texts] = (size_t)(node - corpus->nodes);
+    whiten(corpus);
     return SG_OK;
 }
 
@@ -204,13 +298,18 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
         .counts = calloc((size_t)SG_N_KINDS << SG_BUCKET_BITS_MAX, sizeof *counting.counts),
         .df = calloc(buckets, sizeof *counting.df),
         .tri_df = calloc(buckets, sizeof *counting.tri_df),
+        .lexeme_df = calloc(SG_VECTORS_MAX_WORDS, sizeof *counting.lexeme_df),
         .starts = malloc((corpus->n_texts + 1) * sizeof *counting.starts),
     };
     corpus->idf = calloc(buckets, 1);
     corpus->seen = calloc(buckets / 8, 1);
-    corpus->starts = malloc(corpus->n_texts * sizeof *corpus->starts);
-    if (!counting.counts || !counting.df || !counting.tri_df || !counting.starts || !corpus->idf || !corpus->seen ||
-        !corpus->starts)
+    corpus->lexeme_idf = calloc(SG_VECTORS_MAX_WORDS, 1);
+    corpus->starts = malloc((corpus->n_texts + 1) * sizeof *corpus->starts);
+    corpus->dense_mean = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_mean);
+    corpus->dense_unit = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_unit);
+    if (!counting.counts || !counting.df || !counting.tri_df || !counting.lexeme_df || !counting.starts ||
+        !corpus->idf || !corpus->seen || !corpus->lexeme_idf || !corpus->starts || !corpus->dense_mean ||
+        !corpus->dense_unit)
         status = sg_fail(err, SG_ENOMEM, "out of memory for the counts of %zu texts", corpus->n_texts);
     if (status == SG_OK)
         status = count_texts(&counting, err);
@@ -223,6 +322,7 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
     free(counting.counts);
     free(counting.df);
     free(counting.tri_df);
+    free(counting.lexeme_df);
     free(counting.entries);
     free(counting.starts);
     if (status != SG_OK)
@@ -234,6 +334,9 @@ void sg_corpus_destroy(struct sg_corpus *corpus)
 {
     free(corpus->texts);
     free(corpus->idf);
+    free(corpus->lexeme_idf);
+    free(corpus->dense_mean);
+    free(corpus->dense_unit);
     free(corpus->seen);
     free(corpus->nodes);
     free(corpus->starts);

@@ -3,6 +3,7 @@
 #define SG_SCREEN_CORPUS_H
 
 #include "screen/screen_internal.h"
+#include "screen/vectors.h"
 
 #include <linear.h>
 
@@ -10,19 +11,34 @@ struct sg_corpus {
     int bucket_bits;
     size_t n_texts;             /* distinct by address: categories share the texts they have in common */
     struct sg_slice *texts;     /* sorted by address */
-    uint8_t *idf, *seen;        /* as in struct sg_screen */
+    uint8_t *idf, *lexeme_idf, *seen; /* as in struct sg_screen */
     double unseen_share;
-    struct feature_node *nodes; /* rows of LIBLINEAR: bucket + 1 → value, then the bias, then -1 */
-    size_t *starts;             /* [n_texts] first node of each */
+    struct feature_node *nodes; /* rows of LIBLINEAR: bucket + 1 → value, the dense ones, the bias, -1 */
+    size_t *starts;             /* [n_texts + 1] first node of each */
+    double vector_scale;        /* of the dense values */
+    double *dense_mean, *dense_unit; /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * vector_scale */
 };
 
-/* Index of LIBLINEAR's bias, which is 1 in every row. */
-static inline int sg_corpus_bias_index(const struct sg_corpus *corpus)
+/* Index of the first dense value: the dimensions of the mean of a text's word vectors. */
+static inline int sg_corpus_dense_index(const struct sg_corpus *corpus)
 {
     return (1 << corpus->bucket_bits) + 1;
 }
 
-/* Features of the folded reading of every text. `benign_only` texts set what share of unseen 3-grams is ordinary. */
+/* Index of LIBLINEAR's bias, which is 1 in every row. */
+static inline int sg_corpus_bias_index(const struct sg_corpus *corpus)
+{
+    return sg_corpus_dense_index(corpus) + (int)sg_vectors()->n_dims;
+}
+
+/* Multiply the dense values so that they have this scale; 0 leaves them out. No fit may run meanwhile. */
+void sg_corpus_set_vector_scale(struct sg_corpus *corpus, double scale);
+
+/* What the fitted weights of the dense values are for each word of the vocabulary, and for the bias. */
+void sg_corpus_fold(const struct sg_corpus *corpus, const double *dense_weights, double *word_weights_out,
+                    double *bias_out);
+
+/* Features of the folded reading of every text. */
 SG_MUST_CHECK enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories,
                                               struct sg_corpus *corpus, struct sg_error *err);
 void sg_corpus_destroy(struct sg_corpus *corpus);

@@ -4,19 +4,22 @@
 
 #include <stdlib.h>
 
+#define PART_BITS SG_BUCKET_BITS_MAX /* the vocabulary has fewer words than that */
+
 /* Of one bucket that the span has. */
 struct part {
     double weight;
+    bool by_meaning;
     struct sg_place place; /* of the first n-gram in it; n_bytes 0: none yet */
 };
 
 struct collector {
     const struct sg_screen *screen;
-    const int8_t *weights;
+    size_t category;
     struct sg_span span;
     uint32_t unit;
     struct sg_screen_sums sums;
-    struct part *parts; /* [SG_N_BLOCKS][buckets] */
+    struct part *parts; /* [SG_N_BLOCKS][1 << PART_BITS] */
 };
 
 static void add_unit(void *context, const struct sg_unit *unit)
@@ -29,12 +32,12 @@ static void add_unit(void *context, const struct sg_unit *unit)
         enum sg_block block = sg_block_of(kind);
         for (int i = 0; i < unit->n[kind]; i++) {
             uint32_t bucket = unit->buckets[kind][i];
-            int64_t q = all->screen->idf[bucket];
-            struct part *part = all->parts + ((size_t)block << all->screen->bucket_bits) + bucket;
+            int64_t q = sg_screen_idf(all->screen, block)[bucket];
+            struct part *part = all->parts + ((size_t)block << PART_BITS) + bucket;
             if (part->place.n_bytes > 0)
                 continue;
             part->place = unit->places[kind][i];
-            part->weight = (double)(q * all->weights[bucket]);
+            part->weight = (double)(q * sg_screen_weights(all->screen, block, all->category)[bucket]);
             all->sums.norm[block] += q * q;
         }
     }
@@ -49,11 +52,15 @@ static int by_strength(const void *a, const void *b)
     return x->place.first_byte < y->place.first_byte ? -1 : x->place.first_byte > y->place.first_byte;
 }
 
-/* The n-gram as text: white space is one ▁, what does not fit is cut at a character. */
-static void put_text(struct sg_slice reading, struct sg_place place, char *out, size_t size)
+/* The n-gram as text: white space is one ▁, what does not fit is cut at a character; ≈ stands before a word that
+ * counts by its meaning. */
+static void put_text(struct sg_slice reading, const struct part *part, char *out, size_t size)
 {
     struct sg_buffer text = {0};
+    struct sg_place place = part->place;
     bool space = false;
+    if (part->by_meaning)
+        sg_buffer_puts(&text, "≈");
     size_t end = (size_t)place.first_byte + place.n_bytes;
     for (size_t at = place.first_byte; at < end && at < reading.len;) {
         int32_t code;
@@ -82,8 +89,9 @@ enum sg_status sg_explain_span(const struct sg_screen *screen, size_t category, 
                                const struct sg_span *span, struct sg_screen_feature *features, size_t cap,
                                size_t *n_out, struct sg_error *err)
 {
-    size_t n_parts = (size_t)SG_N_BLOCKS << screen->bucket_bits, n = 0;
-    struct collector all = {.screen = screen, .weights = screen->weights[category], .span = *span};
+    const struct sg_screen_model *model = screen->models + category;
+    size_t n_parts = (size_t)SG_N_BLOCKS << PART_BITS, n = 0;
+    struct collector all = {.screen = screen, .category = category, .span = *span};
     *n_out = 0;
     all.parts = calloc(n_parts, sizeof *all.parts);
     if (!all.parts)
@@ -91,16 +99,18 @@ enum sg_status sg_explain_span(const struct sg_screen *screen, size_t category, 
     sg_features(reading, screen->bucket_bits, true, add_unit, &all);
     for (size_t i = 0; i < n_parts; i++) {
         struct part part = all.parts[i];
-        int64_t norm = all.sums.norm[i >> screen->bucket_bits];
+        enum sg_block block = i >> PART_BITS;
+        int64_t norm = all.sums.norm[block];
         if (part.weight == 0 || norm == 0)
             continue;
-        part.weight *= screen->models[category].scale / sqrt((double)norm);
+        part.weight *= (block == SG_BLOCK_LEXEMES ? model->lexeme_scale : model->scale) / sqrt((double)norm);
+        part.by_meaning = block == SG_BLOCK_LEXEMES;
         all.parts[n++] = part;
     }
     qsort(all.parts, n, sizeof *all.parts, by_strength);
     for (size_t i = 0; i < n && i < cap; i++) {
         features[i].weight = all.parts[i].weight;
-        put_text(reading, all.parts[i].place, features[i].text, sizeof features[i].text);
+        put_text(reading, all.parts + i, features[i].text, sizeof features[i].text);
     }
     *n_out = n < cap ? n : cap;
     free(all.parts);

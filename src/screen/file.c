@@ -1,19 +1,23 @@
 /* The screen's file: one per policy version.
  *
  *     header        256 bytes: magic, format, sizes, version of normaliser and features, hash of the policy
- *     models        144 bytes for each category: name, bias, scale, calibration, how it was made
+ *     models        152 bytes for each category: name, bias, scale, calibration, how it was made
  *     idf           [buckets] u8
  *     seen          [buckets / 8] bits
  *     learnt        [2^n / 8] bits: which groups it was learnt from
+ *     lexeme idf    [words] u8: words of the vocabulary that has vectors
  *     weights       [categories][buckets] i8
+ *     lexemes       [categories][words] i8
  *     checksum      SHA-256 of all of the above, 64 hexadecimal digits
  *
  * Little-endian, mapped as it is. The file is refused as a whole when anything in it does not fit: a screen that was
  * damaged must not clear anything. */
 #include "base/utf8.h"
 #include "screen/screen_internal.h"
+#include "screen/vectors.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is mapped as little-endian");
@@ -27,22 +31,33 @@ struct header {
     uint64_t n_bytes; /* of the file, checksum included */
     uint64_t n_texts;
     double unseen_share;
-    char features[48];      /* sg_screen_features_version() */
+    char features[64];      /* sg_screen_features_version() */
     char policy_sha256[72]; /* 64 digits */
-    char unused[88];
+    uint32_t n_words;       /* of the vocabulary */
+    char unused[68];
 };
 _Static_assert(sizeof(struct header) == 256, "part of the file format");
 
+static char version_text[sizeof((struct header *)NULL)->features];
+static pthread_once_t version_once = PTHREAD_ONCE_INIT;
+
+static void make_version(void)
+{
+    snprintf(version_text, sizeof version_text, "normaliser %s, features %s, words %s", SG_NORMALISER_VERSION,
+             SG_FEATURES_OWN_VERSION, sg_vectors()->version);
+}
+
 const char *sg_screen_features_version(void)
 {
-    return "normaliser " SG_NORMALISER_VERSION ", features " SG_FEATURES_OWN_VERSION;
+    pthread_once(&version_once, make_version);
+    return version_text;
 }
 
 static size_t size_of_file(const struct header *header)
 {
     size_t buckets = (size_t)1 << header->bucket_bits;
-    return sizeof *header + header->n_categories * (sizeof(struct sg_screen_model) + buckets) + buckets + buckets / 8 +
-           ((size_t)1 << header->learnt_bits) / 8 + SG_SCREEN_CHECKSUM_BYTES;
+    return sizeof *header + header->n_categories * (sizeof(struct sg_screen_model) + buckets + header->n_words) +
+           buckets + buckets / 8 + header->n_words + ((size_t)1 << header->learnt_bits) / 8 + SG_SCREEN_CHECKSUM_BYTES;
 }
 
 static bool is_sha256(const char *text)
@@ -68,6 +83,9 @@ static enum sg_status check_header(const char *name, const struct header *header
     if (header->learnt_bits < SG_LEARNT_BITS_MIN || header->learnt_bits > SG_LEARNT_BITS_MAX)
         return sg_fail(err, SG_EFORMAT, "%s: 2^%u bits of groups, expected 2^%d to 2^%d", name, header->learnt_bits,
                        SG_LEARNT_BITS_MIN, SG_LEARNT_BITS_MAX);
+    if (header->n_words > SG_VECTORS_MAX_WORDS)
+        return sg_fail(err, SG_EFORMAT, "%s: a vocabulary of %u words, at most %d", name, header->n_words,
+                       SG_VECTORS_MAX_WORDS);
     size_t expected = size_of_file(header);
     if (header->n_bytes != expected || len != expected)
         return sg_fail(err, SG_EFORMAT, "%s: %zu bytes, header says %llu, its sizes need %zu", name, len,
@@ -95,7 +113,8 @@ static enum sg_status check_model(const char *name, const struct sg_screen_model
     for (size_t k = 0; k < i; k++)
         if (strcmp(models[k].name, model->name) == 0)
             return sg_fail(err, SG_EFORMAT, "%s: categories %zu and %zu have the same name", name, k, i);
-    if (!isfinite(model->bias) || !isfinite(model->scale) || model->scale < 0 || !isfinite(model->slope) ||
+    if (!isfinite(model->bias) || !isfinite(model->scale) || model->scale < 0 ||
+        !isfinite(model->lexeme_scale) || model->lexeme_scale < 0 || !isfinite(model->slope) ||
         model->slope < 0 || !isfinite(model->intercept) || !isfinite(model->c))
         return sg_fail(err, SG_EFORMAT, "%s: category %zu: bias, scale or calibration is no number in range", name, i);
     return SG_OK;
@@ -114,12 +133,15 @@ static enum sg_status bind(const char *name, struct sg_screen *screen, const uns
         return status;
     header.features[sizeof header.features - 1] = '\0';
     if (strcmp(header.features, sg_screen_features_version()) != 0)
-        return sg_fail(err, SG_EUNSUPPORTED, "%s: made with \"%.47s\", this version has \"%s\": train it again", name,
+        return sg_fail(err, SG_EUNSUPPORTED, "%s: made with \"%.63s\", this version has \"%s\": train it again", name,
                        sg_utf8_valid(sg_slice_of(header.features)) ? header.features : "?",
                        sg_screen_features_version());
     header.policy_sha256[sizeof header.policy_sha256 - 1] = '\0';
     if (header.policy_sha256[0] && !is_sha256(header.policy_sha256))
         return sg_fail(err, SG_EFORMAT, "%s: the policy's hash is no SHA-256", name);
+    if (header.n_words != sg_vectors()->n_words)
+        return sg_fail(err, SG_EFORMAT, "%s: a vocabulary of %u words, expected %u", name, header.n_words,
+                       sg_vectors()->n_words);
     if (!(header.unseen_share >= 0))
         return sg_fail(err, SG_EFORMAT, "%s: the share of unseen features is no number from 0", name);
 
@@ -137,9 +159,12 @@ static enum sg_status bind(const char *name, struct sg_screen *screen, const uns
     screen->seen = screen->idf + buckets;
     screen->learnt_bits = (int)header.learnt_bits;
     screen->learnt = screen->seen + buckets / 8;
-    const int8_t *weights = (const int8_t *)(screen->learnt + ((size_t)1 << header.learnt_bits) / 8);
-    for (size_t i = 0; i < screen->n_categories; i++)
+    screen->lexeme_idf = screen->learnt + ((size_t)1 << header.learnt_bits) / 8;
+    const int8_t *weights = (const int8_t *)(screen->lexeme_idf + header.n_words);
+    for (size_t i = 0; i < screen->n_categories; i++) {
         screen->weights[i] = weights + i * buckets;
+        screen->lexeme_weights[i] = weights + screen->n_categories * buckets + i * header.n_words;
+    }
     screen->n_bytes = len;
     sg_sha256(bytes, len, screen->sha256);
     return SG_OK;
@@ -213,6 +238,7 @@ enum sg_status sg_screen_assemble(const struct sg_screen_parts *parts, struct sg
         .learnt_bits = (uint32_t)parts->learnt_bits,
         .n_texts = parts->n_texts,
         .unseen_share = parts->unseen_share,
+        .n_words = sg_vectors()->n_words,
     };
     *screen_out = NULL;
     header.n_bytes = size_of_file(&header);
@@ -225,8 +251,11 @@ enum sg_status sg_screen_assemble(const struct sg_screen_parts *parts, struct sg
     sg_buffer_append(&image, parts->idf, buckets);
     sg_buffer_append(&image, parts->seen, buckets / 8);
     sg_buffer_append(&image, parts->learnt, ((size_t)1 << parts->learnt_bits) / 8);
+    sg_buffer_append(&image, parts->lexeme_idf, header.n_words);
     for (size_t i = 0; i < parts->n_categories; i++)
         sg_buffer_append(&image, parts->weights[i], buckets);
+    for (size_t i = 0; i < parts->n_categories; i++)
+        sg_buffer_append(&image, parts->lexeme_weights[i], header.n_words);
     enum sg_status status = sg_buffer_status(&image, err);
     if (status == SG_OK) {
         char hex[SG_SHA256_HEX];

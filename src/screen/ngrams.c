@@ -7,19 +7,27 @@
 #include "screen/ngrams.h"
 
 #include "base/utf8.h"
+#include "screen/vectors.h"
 
 #define CHARS_KEPT 4096 /* code points decoded at a time; a run that is longer is cut */
 
-#define STEP 0x9E3779B97F4A7C15u
+#define STEP SG_LEXEME_STEP
 #define GRAM_SEED 0x243F6A8885A308D3u
-#define WORD_SEED 0x13198A2E03707344u
 #define PAIR_STEP 0xD6E8FEB86659FD93u
 #define SPREAD 0xBF58476D1CE4E5B9u
 
-enum char_class { CLASS_SIGN, CLASS_WORD, CLASS_SPACE, CLASS_ALONE /* a word by itself: ideographs, emoji */ };
+enum char_class {
+    CLASS_SIGN = 0,
+    CLASS_SPACE = 1,
+    CLASS_ALONE = 2, /* a word by itself: ideographs, emoji */
+    CLASS_WORD = 4,  /* the bit that all parts of words have; by itself the underscore */
+    CLASS_DIGIT = 5,
+    CLASS_LETTER = 6 /* and what is not listed */
+};
 
 struct run {
     int bucket_bits;
+    const struct sg_vectors *vectors;
     sg_unit_fn fn;
     void *context;
     uint64_t last_word; /* hash of the word before, 0 at the start */
@@ -28,14 +36,15 @@ struct run {
     size_t n;
     uint32_t chars[CHARS_KEPT + 1];
     uint32_t bytes[CHARS_KEPT + 1]; /* where each starts in the reading */
+    uint8_t classes[CHARS_KEPT + 2];
 };
 
 /* clang-format off */
 static const uint8_t ascii_class[128] = {
-    2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2, 2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,
-    2,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0, 1,1,1,1,1,1,1,1,1,1,0,0,0,0,0,0,
-    0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1,1,1,1,0,0,0,0,1,
-    0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1,1,1,1,0,0,0,0,2};
+    1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,
+    1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0, 5,5,5,5,5,5,5,5,5,5,0,0,0,0,0,0,
+    0,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6, 6,6,6,6,6,6,6,6,6,6,6,0,0,0,0,4,
+    0,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6, 6,6,6,6,6,6,6,6,6,6,6,0,0,0,0,1};
 /* clang-format on */
 
 struct range {
@@ -43,7 +52,7 @@ struct range {
     enum char_class class;
 };
 
-/* Outside ASCII whatever is not listed is part of a word. In rising order. */
+/* Outside ASCII whatever is not listed counts as a letter. In rising order. */
 static const struct range ranges[] = {
     {0x80, 0xA0, CLASS_SPACE},      {0xA1, 0xA9, CLASS_SIGN},       {0xAB, 0xB4, CLASS_SIGN},
     {0xB6, 0xB9, CLASS_SIGN},       {0xBB, 0xBF, CLASS_SIGN},       {0xD7, 0xD7, CLASS_SIGN},
@@ -69,12 +78,7 @@ static enum char_class class_beyond_ascii(uint32_t c)
         else
             high = middle;
     }
-    return low < sizeof ranges / sizeof *ranges && c >= ranges[low].first ? ranges[low].class : CLASS_WORD;
-}
-
-static inline enum char_class class_of(uint32_t c)
-{
-    return c < 128 ? (enum char_class)ascii_class[c] : class_beyond_ascii(c);
+    return low < sizeof ranges / sizeof *ranges && c >= ranges[low].first ? ranges[low].class : CLASS_LETTER;
 }
 
 static inline uint32_t bucket_of(uint64_t hash, int bits)
@@ -83,97 +87,132 @@ static inline uint32_t bucket_of(uint64_t hash, int bits)
     return (uint32_t)((hash * SPREAD) >> (64 - bits));
 }
 
-static inline __attribute__((always_inline)) void add(struct run *run, enum sg_feature_kind kind, uint64_t hash,
-                                                      bool places, uint32_t from, uint32_t to)
+#define INLINE inline __attribute__((always_inline))
+
+/* What the unit at hand has of one kind; kept apart from the unit so that it stays in registers. */
+struct list {
+    uint32_t *buckets;
+    struct sg_place *places;
+    int n;
+};
+
+static INLINE struct list list_of(struct run *run, enum sg_feature_kind kind)
 {
-    struct sg_unit *unit = &run->unit;
-    int at = unit->n[kind]++;
-    unit->buckets[kind][at] = bucket_of(hash, run->bucket_bits);
+    return (struct list){run->unit.buckets[kind], run->unit.places[kind], 0};
+}
+
+static INLINE void add(struct list *list, uint32_t bucket, bool places, uint32_t from, uint32_t to)
+{
+    list->buckets[list->n] = bucket;
     if (places)
-        unit->places[kind][at] = (struct sg_place){from, to - from};
+        list->places[list->n] = (struct sg_place){from, to - from};
+    list->n++;
 }
 
-/* n-grams that start at `at`; none reaches beyond the space at `end`. */
-static inline __attribute__((always_inline)) void add_grams(struct run *run, size_t at, size_t end, bool places)
+/* n-grams that start at chars[at … end); none reaches beyond the space at chars[last]. */
+static INLINE void add_grams(struct run *run, size_t at, size_t end, size_t last, bool places)
 {
-    const uint32_t *c = run->chars + at;
-    const uint32_t *bytes = run->bytes + at;
-    size_t left = end - at; /* characters behind the first */
-    uint64_t hash = (GRAM_SEED + c[0]) * STEP + c[1];
-    add(run, SG_GRAMS, hash, places, bytes[0], bytes[2]);
-    if (left < 2)
-        return;
-    hash = hash * STEP + c[2];
-    add(run, SG_TRIGRAMS, hash, places, bytes[0], bytes[3]);
-    if (left < 3)
-        return;
-    hash = hash * STEP + c[3];
-    add(run, SG_GRAMS, hash, places, bytes[0], bytes[4]);
-    if (left < 4)
-        return;
-    hash = hash * STEP + c[4];
-    add(run, SG_GRAMS, hash, places, bytes[0], bytes[5]);
+    struct list grams = list_of(run, SG_GRAMS), trigrams = list_of(run, SG_TRIGRAMS);
+    int bits = run->bucket_bits;
+    for (; at < end; at++) {
+        const uint32_t *c = run->chars + at;
+        const uint32_t *bytes = run->bytes + at;
+        size_t left = last - at; /* characters behind the first */
+        uint64_t two = (GRAM_SEED + c[0]) * STEP + c[1];
+        add(&grams, bucket_of(two, bits), places, bytes[0], places ? bytes[2] : 0);
+        if (left < 2)
+            continue;
+        uint64_t three = two * STEP + c[2];
+        add(&trigrams, bucket_of(three, bits), places, bytes[0], places ? bytes[3] : 0);
+        if (left < 3)
+            continue;
+        uint64_t four = three * STEP + c[3];
+        add(&grams, bucket_of(four, bits), places, bytes[0], places ? bytes[4] : 0);
+        if (left < 4)
+            continue;
+        uint64_t five = four * STEP + c[4];
+        add(&grams, bucket_of(five, bits), places, bytes[0], places ? bytes[5] : 0);
+    }
+    run->unit.n[SG_GRAMS] = grams.n;
+    run->unit.n[SG_TRIGRAMS] = trigrams.n;
 }
 
-static inline __attribute__((always_inline)) void add_word(struct run *run, uint64_t hash, bool places, uint32_t from,
-                                                           uint32_t to)
+static INLINE void add_word(struct run *run, struct list *words, uint64_t hash, bool places, uint32_t from,
+                            uint32_t to)
 {
-    add(run, SG_WORDS, hash, places, from, to);
+    add(words, bucket_of(hash, run->bucket_bits), places, from, to);
     if (run->last_word)
-        add(run, SG_WORDS, run->last_word * PAIR_STEP + hash, places, run->last_word_at, to);
+        add(words, bucket_of(run->last_word * PAIR_STEP + hash, run->bucket_bits), places, run->last_word_at, to);
     run->last_word = hash;
     run->last_word_at = from;
 }
 
-static void begin_unit(struct run *run, uint32_t byte)
+/* A word or lexeme that has begun in this run and may go on in its next unit. */
+struct begun {
+    uint64_t hash; /* SG_LEXEME_SEED: none */
+    uint32_t byte;
+};
+
+static INLINE void go_on(struct begun *begun, uint32_t c, uint32_t byte)
 {
-    run->unit.first_byte = byte;
-    for (int kind = 0; kind < SG_N_KINDS; kind++)
-        run->unit.n[kind] = 0;
+    if (begun->hash == SG_LEXEME_SEED)
+        begun->byte = byte;
+    begun->hash = (begun->hash + c) * SG_LEXEME_STEP;
 }
 
-static void end_unit(struct run *run, uint32_t byte)
+/* Words, pairs of words and lexemes that end within chars[at … end). An apostrophe between letters belongs to a word. */
+static INLINE void add_words(struct run *run, size_t at, size_t end, struct begun *word, struct begun *lexeme,
+                             bool places)
 {
-    run->unit.n_bytes = byte - run->unit.first_byte;
-    run->fn(run->context, &run->unit);
+    struct list words = list_of(run, SG_WORDS), lexemes = list_of(run, SG_LEXEMES);
+    for (; at < end; at++) {
+        const uint8_t *class = run->classes + at;
+        uint32_t c = run->chars[at], byte = run->bytes[at], next_byte = run->bytes[at + 1];
+        if (class[0] == CLASS_SIGN) {
+            if (c == '\'' && word->hash != SG_LEXEME_SEED && (class[1] & CLASS_WORD))
+                word->hash = (word->hash + c) * SG_LEXEME_STEP;
+            continue;
+        }
+        if (class[0] == CLASS_ALONE) {
+            add_word(run, &words, (SG_LEXEME_SEED + c) * SG_LEXEME_STEP, places, byte, next_byte);
+            continue;
+        }
+        go_on(word, c, byte);
+        bool apostrophe = run->chars[at + 1] == '\'' && (class[2] & CLASS_WORD);
+        if (!(class[1] & CLASS_WORD) && !apostrophe) {
+            add_word(run, &words, word->hash, places, word->byte, next_byte);
+            word->hash = SG_LEXEME_SEED;
+        }
+        if (class[0] == CLASS_WORD)
+            continue; /* an underscore */
+        go_on(lexeme, c, byte);
+        if (class[0] == class[1])
+            continue;
+        int32_t known = sg_vectors_find(run->vectors, lexeme->hash);
+        if (known >= 0)
+            add(&lexemes, (uint32_t)known, places, lexeme->byte, next_byte);
+        lexeme->hash = SG_LEXEME_SEED;
+    }
+    run->unit.n[SG_WORDS] = words.n;
+    run->unit.n[SG_LEXEMES] = lexemes.n;
 }
 
 /* One run without white space: chars[first] … chars[end - 1], spaces at first - 1 and end. */
-static inline __attribute__((always_inline)) void add_run(struct run *run, size_t first, size_t end, bool places)
+static INLINE void add_run(struct run *run, size_t first, size_t end, bool places)
 {
-    uint64_t word = 0;
-    uint32_t word_at = 0;
-    begin_unit(run, run->bytes[first]);
-    add_grams(run, first - 1, end, places);
-    for (size_t i = first; i < end; i++) {
-        if (i > first && (i - first) % SG_UNIT_CHARS == 0) {
-            end_unit(run, run->bytes[i]);
-            begin_unit(run, run->bytes[i]);
-        }
-        add_grams(run, i, end, places);
-        uint32_t c = run->chars[i];
-        enum char_class class = class_of(c);
-        bool within = class == CLASS_WORD || (c == '\'' && word && class_of(run->chars[i + 1]) == CLASS_WORD);
-        if (within) {
-            if (!word) {
-                word = WORD_SEED;
-                word_at = run->bytes[i];
-            }
-            word = (word + c) * STEP;
-        }
-        enum char_class next = class_of(run->chars[i + 1]);
-        bool apostrophe = run->chars[i + 1] == '\'' && i + 2 <= end && class_of(run->chars[i + 2]) == CLASS_WORD;
-        if (within && next != CLASS_WORD && !apostrophe) {
-            add_word(run, word, places, word_at, run->bytes[i + 1]);
-            word = 0;
-        } else if (class == CLASS_ALONE)
-            add_word(run, (WORD_SEED + c) * STEP, places, run->bytes[i], run->bytes[i + 1]);
+    struct begun word = {SG_LEXEME_SEED, 0}, lexeme = {SG_LEXEME_SEED, 0};
+    for (size_t at = first; at < end; at += SG_UNIT_CHARS) {
+        size_t unit_end = at + SG_UNIT_CHARS < end ? at + SG_UNIT_CHARS : end;
+        add_grams(run, at == first ? at - 1 : at, unit_end, end, places);
+        add_words(run, at, unit_end, &word, &lexeme, places);
+        run->unit.first_byte = run->bytes[at];
+        run->unit.n_bytes = run->bytes[unit_end] - run->bytes[at];
+        run->fn(run->context, &run->unit);
     }
-    end_unit(run, run->bytes[end]);
 }
 
 /* Add the complete runs of what is decoded, and keep the last one for the next piece unless the text ends. */
-static inline __attribute__((always_inline)) void add_runs(struct run *run, bool last, uint32_t end_byte, bool places)
+static INLINE void add_runs(struct run *run, bool last, uint32_t end_byte, bool places)
 {
     size_t first = 1;
     for (size_t i = 1; i < run->n; i++)
@@ -187,20 +226,23 @@ static inline __attribute__((always_inline)) void add_runs(struct run *run, bool
         run->chars[run->n] = ' ';
         run->bytes[run->n] = end_byte;
         run->bytes[run->n + 1] = end_byte;
+        run->classes[run->n] = CLASS_SPACE;
         add_run(run, first, run->n, places);
         first = run->n + 1;
     }
     size_t kept = run->n > first ? run->n - first : 0;
     memmove(run->chars, run->chars + first - 1, (kept + 1) * sizeof *run->chars);
     memmove(run->bytes, run->bytes + first - 1, (kept + 1) * sizeof *run->bytes);
+    memmove(run->classes, run->classes + first - 1, kept + 1);
     run->n = 1 + kept;
 }
 
-static inline __attribute__((always_inline)) void read_text(struct run *run, struct sg_slice text, bool places)
+static INLINE void read_text(struct run *run, struct sg_slice text, bool places)
 {
     const unsigned char *bytes = (const unsigned char *)text.ptr;
     size_t at = 0;
     run->chars[0] = ' ';
+    run->classes[0] = CLASS_SPACE;
     run->bytes[0] = 0;
     run->n = 1;
     while (at < text.len) {
@@ -218,11 +260,11 @@ static inline __attribute__((always_inline)) void read_text(struct run *run, str
                 c = code < 0 ? 0xFFFD : (uint32_t)code;
                 class = class_beyond_ascii(c);
             }
-            if (class != CLASS_SPACE) {
+            if (class == CLASS_SPACE)
+                c = ' ';
+            if (class != CLASS_SPACE || run->chars[run->n - 1] != ' ') {
                 run->chars[run->n] = c;
-                run->bytes[run->n++] = (uint32_t)at;
-            } else if (run->chars[run->n - 1] != ' ') {
-                run->chars[run->n] = ' ';
+                run->classes[run->n] = (uint8_t)class;
                 run->bytes[run->n++] = (uint32_t)at;
             }
             at += len;
@@ -236,6 +278,7 @@ void sg_features(struct sg_slice text, int bucket_bits, bool want_places, sg_uni
 {
     struct run run;
     run.bucket_bits = bucket_bits;
+    run.vectors = sg_vectors();
     run.fn = fn;
     run.context = context;
     run.last_word = 0;

@@ -20,11 +20,11 @@
 #define SG_UNIT_CHARS 16 /* a run without white space is cut into units of so many characters */
 #define SG_UNIT_STARTS (SG_UNIT_CHARS + 1)
 #define SG_UNIT_WORDS (2 * SG_UNIT_STARTS) /* single words and pairs */
-#define SG_UNIT_FEATURES (4 * SG_UNIT_STARTS + SG_UNIT_WORDS)
+#define SG_UNIT_FEATURES (4 * SG_UNIT_STARTS + SG_UNIT_WORDS + SG_UNIT_STARTS)
 
-/* Characters 2-, 4- and 5-grams of a word between its spaces; 3-grams apart, since they tell what was never seen;
- * words and pairs of words. */
-enum sg_feature_kind { SG_GRAMS, SG_TRIGRAMS, SG_WORDS, SG_N_KINDS };
+/* Characters' 2-, 4- and 5-grams of a word between its spaces; 3-grams apart, since they tell what was never seen;
+ * words and pairs of words; runs of letters or digits that have a vector: their "bucket" is the vector's number. */
+enum sg_feature_kind { SG_GRAMS, SG_TRIGRAMS, SG_WORDS, SG_LEXEMES, SG_N_KINDS };
 
 struct sg_place {
     uint32_t first_byte, n_bytes; /* in the reading */

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define RING 128 /* units whose beginning is known; a power of two */
-#define BLOCK_SHIFT 31
+#define BLOCK_SHIFT 30
+#define BUCKET_MASK ((1u << BLOCK_SHIFT) - 1)
 #define LISTED 16384 /* buckets in the list */
 
 _Static_assert(RING > SG_WINDOW_MAX && (RING & (RING - 1)) == 0, "a window's first unit is still known");
@@ -16,7 +17,7 @@ _Static_assert(LISTED >= (SG_WINDOW_MAX + 2) * SG_UNIT_FEATURES, "a window's buc
 
 #define BITSET_WORDS (((size_t)1 << SG_BUCKET_BITS_MAX) / 64)
 
-/* A bucket of either block was met: one bit, the words' behind the characters'. */
+/* Which buckets were met. */
 struct met {
     uint64_t bits[SG_N_BLOCKS][BITSET_WORDS];
 };
@@ -30,7 +31,8 @@ struct sg_screen_scratch {
 struct tally {
     const struct sg_screen *screen;
     const struct sg_screen_model *model;
-    const int8_t *weights;
+    const uint8_t *idf[SG_N_BLOCKS];
+    const int8_t *weights[SG_N_BLOCKS];
     struct sg_screen_scratch *scratch;
     struct sg_screen_sums sums; /* of the whole so far */
     size_t n_listed;            /* since the text began */
@@ -41,26 +43,31 @@ struct tally {
     uint32_t first_byte[RING];
 };
 
-static inline bool meet(struct met *met, int block, uint32_t bucket)
+/* All ones when the bucket is met for the first time, else 0: a mask instead of a branch, which nobody could predict. */
+static inline int32_t meet(uint64_t *bits, uint32_t bucket)
 {
-    uint64_t *word = &met->bits[block][bucket >> 6], bit = (uint64_t)1 << (bucket & 63);
-    bool before = (*word & bit) != 0;
-    *word |= bit;
-    return before;
+    uint64_t word = bits[bucket >> 6];
+    bits[bucket >> 6] = word | (uint64_t)1 << (bucket & 63);
+    return (int32_t)(word >> (bucket & 63) & 1) - 1;
 }
 
 static void forget(struct met *met, const uint32_t *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        met->bits[list[i] >> BLOCK_SHIFT][(list[i] & ~(1u << BLOCK_SHIFT)) >> 6] = 0;
+        met->bits[list[i] >> BLOCK_SHIFT][(list[i] & BUCKET_MASK) >> 6] = 0;
 }
 
-static inline void add_bucket(struct sg_screen_sums *sums, int block, uint32_t bucket, const uint8_t *idf,
+/* Sums of one unit's buckets of a kind, or of a window's of a block: at most 255² · 16384 < 2^31. */
+struct partial {
+    int32_t dot, norm;
+};
+
+static inline void add_bucket(struct partial *sums, uint32_t bucket, int32_t mask, const uint8_t *idf,
                               const int8_t *weights)
 {
-    int32_t q = idf[bucket];
-    sums->dot[block] += q * weights[bucket];
-    sums->norm[block] += q * q;
+    int32_t q = idf[bucket] & mask;
+    sums->dot += q * weights[bucket];
+    sums->norm += q * q;
 }
 
 static void try_window(struct tally *tally, uint32_t length)
@@ -68,12 +75,17 @@ static void try_window(struct tally *tally, uint32_t length)
     uint32_t first = tally->n_units - length;
     const uint32_t *list = tally->scratch->list + (tally->first_listed[first % RING] - tally->dropped);
     size_t n = tally->n_listed - tally->first_listed[first % RING];
-    struct sg_screen_sums sums = {{0}, {0}};
+    struct partial partial[SG_N_BLOCKS] = {{0}};
+    struct sg_screen_sums sums;
     for (size_t i = 0; i < n; i++) {
         int block = (int)(list[i] >> BLOCK_SHIFT);
-        uint32_t bucket = list[i] & ~(1u << BLOCK_SHIFT);
-        if (!meet(&tally->scratch->window, block, bucket))
-            add_bucket(&sums, block, bucket, tally->screen->idf, tally->weights);
+        uint32_t bucket = list[i] & BUCKET_MASK;
+        add_bucket(&partial[block], bucket, meet(tally->scratch->window.bits[block], bucket), tally->idf[block],
+                   tally->weights[block]);
+    }
+    for (int block = 0; block < SG_N_BLOCKS; block++) {
+        sums.dot[block] = partial[block].dot;
+        sums.norm[block] = partial[block].norm;
     }
     forget(&tally->scratch->window, list, n);
     double margin = sg_screen_margin(tally->model, &sums);
@@ -102,7 +114,7 @@ static void make_room(struct tally *tally)
 static void add_unit(void *context, const struct sg_unit *unit)
 {
     struct tally *tally = context;
-    const uint8_t *idf = tally->screen->idf, *seen = tally->screen->seen;
+    const uint8_t *seen = tally->screen->seen;
     make_room(tally);
     tally->first_listed[tally->n_units % RING] = tally->n_listed;
     tally->first_byte[tally->n_units % RING] = unit->first_byte;
@@ -110,12 +122,19 @@ static void add_unit(void *context, const struct sg_unit *unit)
     for (int kind = 0; kind < SG_N_KINDS; kind++) {
         int block = (int)sg_block_of(kind);
         const uint32_t *buckets = unit->buckets[kind];
+        const uint8_t *idf = tally->idf[block];
+        const int8_t *weights = tally->weights[block];
+        uint64_t *met = tally->scratch->whole.bits[block];
+        struct partial sums = {0, 0};
         for (int i = 0; i < unit->n[kind]; i++) {
-            if (!meet(&tally->scratch->whole, block, buckets[i]))
-                add_bucket(&tally->sums, block, buckets[i], idf, tally->weights);
-            *list++ = (uint32_t)block << BLOCK_SHIFT | buckets[i];
+            uint32_t bucket = buckets[i];
+            list[i] = (uint32_t)block << BLOCK_SHIFT | bucket;
+            add_bucket(&sums, bucket, meet(met, bucket), idf, weights);
         }
+        tally->sums.dot[block] += sums.dot;
+        tally->sums.norm[block] += sums.norm;
         tally->n_listed += (size_t)unit->n[kind];
+        list += unit->n[kind];
     }
     uint32_t known = 0;
     for (int i = 0; i < unit->n[SG_TRIGRAMS]; i++) {
@@ -140,7 +159,10 @@ static void score_reading(const struct sg_screen *screen, size_t category, struc
     memset(&tally, 0, offsetof(struct tally, first_listed));
     tally.screen = screen;
     tally.model = screen->models + category;
-    tally.weights = screen->weights[category];
+    for (int block = 0; block < SG_N_BLOCKS; block++) {
+        tally.idf[block] = sg_screen_idf(screen, block);
+        tally.weights[block] = sg_screen_weights(screen, block, category);
+    }
     tally.scratch = scratch;
     tally.best.margin = -INFINITY;
     sg_features(reading, screen->bucket_bits, false, add_unit, &tally);

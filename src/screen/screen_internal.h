@@ -1,9 +1,11 @@
 /* Inside the screen: what a screen holds, and how features become a margin.
  *
  * For a span of text (the whole of one reading, or a window of it), with q_b the 8-bit IDF of bucket b and w_b its
- * 8-bit weight, sums run over the buckets that the span has, each once, characters (c) and words (w) apart:
+ * 8-bit weight, sums run over the buckets that the span has, each once, apart for characters (c), words (w) and lexemes
+ * (v), whose buckets are the words of the vocabulary that has vectors:
  *
  *     margin = bias + scale · ( Σc q_b w_b / √(Σc q_b²)  +  Σw q_b w_b / √(Σw q_b²) )
+ *                   + lexeme_scale · Σv q_b w_b / √(Σv q_b²)
  *
  * How often an n-gram occurs does not count: measured, counts cost 2 points of average precision on long texts. Sums
  * are integers: the same on every machine, in any order. */
@@ -17,11 +19,11 @@
 
 #include <math.h>
 
-enum sg_block { SG_BLOCK_CHARS, SG_BLOCK_WORDS, SG_N_BLOCKS };
+enum sg_block { SG_BLOCK_CHARS, SG_BLOCK_WORDS, SG_BLOCK_LEXEMES, SG_N_BLOCKS };
 
 static inline enum sg_block sg_block_of(enum sg_feature_kind kind)
 {
-    return kind == SG_WORDS ? SG_BLOCK_WORDS : SG_BLOCK_CHARS;
+    return kind == SG_WORDS ? SG_BLOCK_WORDS : kind == SG_LEXEMES ? SG_BLOCK_LEXEMES : SG_BLOCK_CHARS;
 }
 
 struct sg_screen_sums {
@@ -31,14 +33,14 @@ struct sg_screen_sums {
 /* As it stands in the file, behind the header. Little-endian, like everything in it. */
 struct sg_screen_model {
     char name[SG_SCREEN_MAX_NAME];
-    double bias, scale;
+    double bias, scale, lexeme_scale;
     double slope, intercept; /* probability = 1 / (1 + exp(-(slope · margin + intercept))); slope 0: not calibrated */
     double c;                /* inverse regularisation of the fit */
     double average_precision;    /* by cross-validation; NaN when there was none */
     uint64_t n_examples, n_positive;
     uint64_t n_calibration, n_calibration_positive; /* rows drawn at random that it was calibrated on */
 };
-_Static_assert(sizeof(struct sg_screen_model) == 144, "part of the file format");
+_Static_assert(sizeof(struct sg_screen_model) == 152, "part of the file format");
 
 struct sg_screen {
     int bucket_bits;
@@ -46,11 +48,13 @@ struct sg_screen {
     double unseen_share; /* a larger part of 3-grams never seen is a signal; above 1: never */
     uint64_t n_texts;    /* that document frequencies were counted in */
     const uint8_t *idf;  /* [buckets]; 0: never seen, counts nowhere */
+    const uint8_t *lexeme_idf; /* [words of the vocabulary] */
     const uint8_t *seen; /* [buckets / 8] bits: 3-grams of the training texts */
     int learnt_bits;
     const uint8_t *learnt; /* [2^learnt_bits / 8], see learnt.c */
     const struct sg_screen_model *models;
-    const int8_t *weights[SG_SCREEN_MAX_CATEGORIES]; /* [buckets] */
+    const int8_t *weights[SG_SCREEN_MAX_CATEGORIES];        /* [buckets] */
+    const int8_t *lexeme_weights[SG_SCREEN_MAX_CATEGORIES]; /* [words of the vocabulary] */
     char policy_sha256[SG_SHA256_HEX];
     char sha256[SG_SHA256_HEX];
 
@@ -58,6 +62,16 @@ struct sg_screen {
     unsigned char *bytes;      /* … or the same image in memory */
     size_t n_bytes;
 };
+
+static inline const uint8_t *sg_screen_idf(const struct sg_screen *screen, enum sg_block block)
+{
+    return block == SG_BLOCK_LEXEMES ? screen->lexeme_idf : screen->idf;
+}
+
+static inline const int8_t *sg_screen_weights(const struct sg_screen *screen, enum sg_block block, size_t category)
+{
+    return block == SG_BLOCK_LEXEMES ? screen->lexeme_weights[category] : screen->weights[category];
+}
 
 /* --- score.c ------------------------------------------------------------------------------------------------- */
 
@@ -84,11 +98,12 @@ struct sg_reading_score {
 
 static inline double sg_screen_margin(const struct sg_screen_model *model, const struct sg_screen_sums *sums)
 {
-    double margin = 0;
+    double margin = model->bias;
     for (int block = 0; block < SG_N_BLOCKS; block++)
         if (sums->norm[block] > 0)
-            margin += (double)sums->dot[block] / sqrt((double)sums->norm[block]);
-    return model->bias + model->scale * margin;
+            margin += (double)sums->dot[block] / sqrt((double)sums->norm[block]) *
+                      (block == SG_BLOCK_LEXEMES ? model->lexeme_scale : model->scale);
+    return margin;
 }
 
 /* Share of 3-grams never seen, drawn towards 0 for short texts. */
@@ -121,11 +136,11 @@ struct sg_screen_parts {
     double unseen_share;
     uint64_t n_texts;
     const char *policy_sha256;
-    const uint8_t *idf, *seen;
+    const uint8_t *idf, *lexeme_idf, *seen;
     int learnt_bits;
     const uint8_t *learnt;
     const struct sg_screen_model *models;
-    const int8_t *const *weights;
+    const int8_t *const *weights, *const *lexeme_weights;
     size_t n_categories;
 };
 SG_MUST_CHECK enum sg_status sg_screen_assemble(const struct sg_screen_parts *parts, struct sg_screen **screen_out,
