@@ -326,6 +326,19 @@ def test_stats_as_text(run, binary, policy, labels):
     assert "1  appeal" in text and "n/a: no content has a label of both" in text
 
 
+def test_compressed_label_files_are_read(labels, tmp_path):
+    labels.add("x", "violates", "anna")
+    labels.add("y", "safe", "anna")
+    path = tmp_path / "old.jsonl.gz"
+    path.write_bytes(gzip.compress(labels.file.read_bytes()))
+    labels.add("y", "violates", "berta", "--role", "review")
+    assert labels.stats(path)["violates"] == 1
+    assert labels.stats(path, labels.file)["violates"] == 2
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(AssertionError, match="gzip ends too early"):
+        labels.stats(path)
+
+
 def test_a_file_that_is_not_there(run, binary, policy):
     done = run(binary, "labels", "stats", "--policy", policy, "/no/such/file.jsonl")
     assert done.returncode == 1 and b"/no/such/file.jsonl" in done.stderr

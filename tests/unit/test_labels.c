@@ -10,10 +10,12 @@
 #include <jansson.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -474,13 +476,44 @@ static void test_writer_refuses(void **state)
     assert_null(labels);
 }
 
-/* A full disk leaves whole lines: what was written of the line in hand is cut off again. */
+/* A full disk leaves whole lines: what was written of the line in hand is cut off again. A limit on the size of files
+ * stands in for the disk, in a process of its own. */
 static void test_full_disk(void **state)
 {
-    (void)state;
+    const char *path = ((struct place *)*state)->paths[0];
     struct sg_label_writer *writer;
     struct sg_error err;
-    /* /dev/full is no regular file: refused before anything is lost. */
+    struct sg_label_line line = line_of("a text that is cut off somewhere", "anna", SG_ROLE_GOLD, 1);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, 1000}) != 0 ||
+            sg_label_writer_open(path, &writer, &err) != SG_OK)
+            _exit(1);
+        enum sg_status status = SG_OK;
+        int n = 0;
+        for (; status == SG_OK && n < 10; n++)
+            status = sg_label_writer_add(writer, &line, &err);
+        if (status != SG_EIO || !strstr(err.text, "cannot write"))
+            _exit(2);
+        if (sg_label_writer_close(writer, &err) != SG_OK)
+            _exit(3);
+        _exit(10 + n - 1); /* lines that were written */
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    int n_lines = WEXITSTATUS(status) - 10;
+    assert_true(n_lines > 1 && n_lines < 9);
+    struct sg_buffer text = {0};
+    assert_int_equal(sg_file_read(path, 2000, &text, NULL), SG_OK);
+    assert_true(text.len < 1000 && text.data[text.len - 1] == '\n');
+    int n = 0;
+    for (size_t i = 0; i < text.len; i++)
+        n += text.data[i] == '\n';
+    assert_int_equal(n, n_lines);
+    sg_buffer_free(&text);
+    /* What is no regular file is refused before anything is lost. */
     assert_int_equal(sg_label_writer_open("/dev/full", &writer, &err), SG_EFORMAT);
     assert_non_null(strstr(err.text, "not a regular file"));
 }
@@ -854,7 +887,7 @@ int main(void)
         PLACED(test_lines_that_are_left_out),
         PLACED(test_many_bad_lines_are_counted),
         PLACED(test_writer_refuses),
-        cmocka_unit_test(test_full_disk),
+        PLACED(test_full_disk),
         PLACED(test_two_writers),
         PLACED(test_data_sets_are_gold),
         PLACED(test_import_twice),
