@@ -11,7 +11,7 @@
 
 void sg_guard_cli_init(struct sg_guard_cli *options)
 {
-    *options = (struct sg_guard_cli){.severity = 1, .features = DEFAULT_FEATURES};
+    *options = (struct sg_guard_cli){.severity = 1, .features = -1};
 }
 
 /* "2", "2/s", "2calls/s", "30/min", "500tokens/s". */
@@ -139,7 +139,7 @@ enum sg_status sg_guard_cli_open(const struct sg_guard_cli *options, const struc
         .audit_share = options->audit,
         .seed = options->audit_seed,
         .cache_bytes = (size_t)options->cache_mb << 20,
-        .n_features = options->screen ? (size_t)options->features : 0,
+        .n_features = options->features >= 0 ? (size_t)options->features : DEFAULT_FEATURES,
     };
     for (size_t i = 0; i < stage->n; i++) {
         guard.reasoners[i] = stage->reasoners[i];

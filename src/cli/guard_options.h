@@ -13,7 +13,7 @@ struct sg_guard_cli {
     double platform_tokens;  /* tokens per second of the platform's own models */
     double max_wait_s, severity, audit;
     uint64_t audit_seed;
-    int cache_mb, features;
+    int cache_mb, features; /* features -1: not said */
     /* settled by sg_guard_cli_wrong */
     enum sg_guard_mode guard_mode;
     double calls_per_second, tokens_per_second;
@@ -97,7 +97,7 @@ struct sg_guard_cli {
          1},                                                                                                         \
         {"audit-seed", SG_OPTION_U64, &(o).audit_seed, "N", "of that draw; keep it secret", 0, 0},                   \
     {                                                                                                                \
-        "features", SG_OPTION_INT, &(o).features, "N", "of the screen, in every verdict (5)", 0, 16                  \
+        "features", SG_OPTION_INT, &(o).features, "N", "of the screen, in every verdict (5; --batch: 0)", 0, 16      \
     }
 
 void sg_guard_cli_init(struct sg_guard_cli *options);
