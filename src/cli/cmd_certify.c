@@ -1,9 +1,9 @@
-/* safeguard screen certify. */
+/* safeguard screen certify | watch. */
 #include "cli/options.h"
 #include "cli/render.h"
 #include "cli/verbs.h"
 
-#include "guard/prove.h"
+#include "guard/watch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -236,4 +236,76 @@ int sg_verb_screen_certify(int argc, char **argv)
     if (isnan(own.miss) && isnan(own.flag))
         return sg_say_usage(&verb, "--miss or --flag is needed: what is to be promised");
     return run(&own);
+}
+
+/* --- watch ------------------------------------------------------------------------------------------------- */
+
+static void print_watch(const struct sg_watch *watch)
+{
+    const struct sg_certificate_claim *promise = &watch->promise;
+    printf("promise     at most %g %% of what violates is cleared, with confidence %g %%\n", 100 * promise->rate,
+           100 * promise->confidence);
+    printf("audited     %zu rows since the certificate, one of each group; %zu violate, %zu of them cleared\n",
+           watch->n_audited, watch->n_violating, watch->n_cleared);
+    printf("evidence    %.3g now, at most %.3g so far; alarm at %.3g\n", sg_drift_value(&watch->drift),
+           watch->drift.highest, 1 / watch->drift.delta);
+    if (sg_drift_alarm(&watch->drift))
+        puts("alarm       the promise is broken: let everything escalate, learn and certify anew");
+    else
+        printf("quiet       a doubling of the promised rate would be noticed after about %.0f violating rows\n",
+               sg_drift_delay(promise->rate, 1 - promise->confidence, 2, watch->drift.n));
+}
+
+int sg_verb_screen_watch(int argc, char **argv)
+{
+    static const struct sg_verb verb = {
+        .name = "screen watch",
+        .summary = "is the promise of a certificate still kept?",
+        .usage = "--policy FILE --labels FILE … --screen FILE --certificate FILE",
+        .about =
+            "Looks at the rows that were drawn for the audit (of cleared and of escalated content, each with a "
+            "known\n"
+            "probability) since the certificate was made, and bets on each that violates against the promise. While\n"
+            "the promise is kept the alarm ever rings with probability 1 - confidence at most "
+            "(docs/certificate.md).\n",
+        .examples = "  safeguard screen watch --policy spam.md --labels spam.labels.jsonl --screen spam.screen \\\n"
+                    "      --certificate spam.certificate\n",
+        .exits = "  0   no alarm\n"
+                 "  1   something cannot be read, or does not belong together\n"
+                 "  2   wrong use\n"
+                 "  12  alarm: a person is needed\n",
+    };
+    const char *policy_path = NULL;
+    struct sg_list labels = {0};
+    struct sg_watch_options how = {.category = "any"};
+    const struct sg_option options[] = {
+        {"policy", SG_OPTION_STRING, &policy_path, "FILE", "the policy that the labels belong to", 0, 0},
+        {"labels", SG_OPTION_LIST, &labels, "FILE", "label file; may be given several times", 0, 0},
+        {"screen", SG_OPTION_STRING, &how.screen_path, "FILE", "the screen", 0, 0},
+        {"rules", SG_OPTION_STRING, &how.rules_path, "FILE", "rules that come before it", 0, 0},
+        {"certificate", SG_OPTION_STRING, &how.certificate_path, "FILE", "its certificate", 0, 0},
+        {"category", SG_OPTION_STRING, &how.category, "NAME", "category of the screen (default: any)", 0, 0},
+        {"p-floor", SG_OPTION_DOUBLE, &how.p_floor, "P",
+         "least probability with which content is audited\n(default: the least among the rows)", 0, 1},
+        {0}};
+    int exit = sg_options_start(&verb, options, &argc, argv, 0, 0);
+    if (exit >= 0)
+        return exit;
+    if (!policy_path || !how.screen_path || !how.certificate_path || labels.n == 0)
+        return sg_say_usage(&verb, "--policy, --labels, --screen and --certificate are needed");
+    struct sg_policy *policy = NULL;
+    struct sg_watch watch;
+    struct sg_error err;
+    enum sg_status status = sg_policy_open(policy_path, &policy, &err);
+    if (status == SG_OK) {
+        how.policy = policy;
+        how.label_paths = labels.values;
+        how.n_label_paths = labels.n;
+        status = sg_watch_labels(&how, &watch, &err);
+    }
+    sg_policy_close(policy);
+    if (status != SG_OK)
+        return sg_say_error(&err, SG_EXIT_FAILURE);
+    print_watch(&watch);
+    return sg_drift_alarm(&watch.drift) ? SG_EXIT_REVIEW : SG_EXIT_OK;
 }

@@ -63,16 +63,13 @@ static enum sg_unfit unfit(const struct proving *proving, size_t i)
     return SG_UNFIT_COUNT;
 }
 
-static enum sg_status clearing_of(struct proving *proving, const struct sg_labelled *row, enum sg_clearing *clearing,
-                                  double *score, bool *readable_out, struct sg_error *err)
+enum sg_status sg_row_clearing(struct sg_guard *guard, const struct sg_labelled *row, enum sg_clearing *clearing_out,
+                               double *score_out, struct sg_error *err)
 {
     struct sg_content *content;
     enum sg_status status = sg_content_from_text(row->text, row->text_len, &content, err);
-    *readable_out = status == SG_OK;
-    if (status == SG_EINVALID)
-        return SG_OK;
     if (status == SG_OK)
-        status = sg_guard_clearing(proving->guard, content, clearing, score, err);
+        status = sg_guard_clearing(guard, content, clearing_out, score_out, err);
     sg_content_destroy(content);
     return status;
 }
@@ -99,14 +96,13 @@ static enum sg_status take_row(struct proving *proving, size_t i, struct sg_sha2
     const struct sg_labelled *row = sg_labels_at(proving->labels, i);
     enum sg_clearing clearing;
     double score;
-    bool readable;
-    enum sg_status status = clearing_of(proving, row, &clearing, &score, &readable, err);
-    if (status != SG_OK)
-        return status;
-    if (!readable) {
+    enum sg_status status = sg_row_clearing(proving->guard, row, &clearing, &score, err);
+    if (status == SG_EINVALID) {
         proving->proof->n_unfit[proving->at][SG_UNFIT_UNREADABLE]++;
         return SG_OK;
     }
+    if (status != SG_OK)
+        return status;
     struct sg_certify_row *miss = &proving->miss[proving->n], *flag = &proving->flag[proving->n];
     *miss = (struct sg_certify_row){
         .score = clearing == SG_CLEARING_BY_SCORE ? score

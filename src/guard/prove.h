@@ -55,4 +55,8 @@ SG_MUST_CHECK enum sg_status sg_prove(const struct sg_proof_options *options, st
                                       struct sg_error *err);
 void sg_proof_destroy(struct sg_proof *proof);
 
+/* What the guard's clearing function says of a row's text. SG_EINVALID when there is nothing in it to judge. */
+SG_MUST_CHECK enum sg_status sg_row_clearing(struct sg_guard *guard, const struct sg_labelled *row,
+                                             enum sg_clearing *clearing_out, double *score_out, struct sg_error *err);
+
 #endif

@@ -147,6 +147,23 @@ def test_rules_are_part_of_it(world):
     assert len(world.attempts()) == 1
 
 
+def test_watch_rings_when_the_promise_is_broken(world):
+    world.add(rows(400, 600, 14), *UNIFORM)
+    world.train()
+    world.certify("--miss", "0.2", "--out", world.out)
+    watch = ("screen", "watch", "--policy", world.policy, "--labels", world.labels, "--screen", world.screen,
+             "--certificate", world.out)
+    quiet = world.call(*watch)
+    assert b"0 rows since the certificate" in quiet.stdout and b"quiet" in quiet.stdout
+    world.add(rows(200, 100, 15), "--drawn", "audit", "--p", "0.1")  # as it was
+    assert b"200 violate" in world.call(*watch).stdout
+    hidden = [{"id": f"x{i}", "text": f"{text} x{i}", "labels": {"spam": 1}} for i, text in enumerate(texts(HAM, 120, 16))]
+    world.add(hidden, "--drawn", "audit", "--p", "0.1")  # spam that reads like anything else
+    assert b"alarm" in world.call(*watch, status=12).stdout
+    world.train("--c", "0.01")
+    assert b"certificate is about screen" in world.call(*watch, status=1).stderr
+
+
 @pytest.mark.parametrize("arguments, word", [
     ([], b"--policy"), (["--policy", "p", "--labels", "l", "--screen", "s"], b"--miss"),
     (["--policy", "p", "--labels", "l", "--screen", "s", "--miss", "2"], b"--miss"),
