@@ -420,8 +420,6 @@ static int score(int argc, char **argv)
 static const struct sg_family_verb verbs[] = {
     {"train", train, "learn a fast screen for a policy from its labels"},
     {"info", info, "what a screen was learnt from"},
-    {"certify", sg_verb_screen_certify, "thresholds with proof"},
-    {"watch", sg_verb_screen_watch, "is a certificate's promise still kept?"},
     {"score", score, "score every row of a file"},
     {"certify", sg_verb_screen_certify, "thresholds with proof of how much is missed"},
     {"watch", sg_verb_screen_watch, "is a certificate's promise still kept?"},
