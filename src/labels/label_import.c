@@ -162,7 +162,8 @@ static enum sg_status import_row(struct import *import, const struct sg_dataset_
 static enum sg_status import_data(struct import *import, struct sg_dataset *dataset, const char *path,
                                   struct sg_error *err)
 {
-    sg_dataset_categories(dataset, &import->reader.n_categories);
+    if (strcmp(import->options->category, "any-strict") == 0)
+        sg_dataset_categories(dataset, &import->reader.n_categories);
     enum sg_status status = import->options->who ? SG_OK : sg_row_reader_name(&import->reader, path, err);
     for (size_t i = 0; status == SG_OK && i < sg_dataset_count(dataset); i++, import->row++) {
         struct sg_dataset_row row;
