@@ -419,6 +419,7 @@ static int score(int argc, char **argv)
 
 static const struct sg_family_verb verbs[] = {
     {"train", train, "learn a fast screen for a policy from its labels"},
+    {"learn", sg_verb_screen_learn, "learn a screen from the reasoner, which is asked about the rows that teach most"},
     {"info", info, "what a screen was learnt from"},
     {"score", score, "score every row of a file"},
     {"certify", sg_verb_screen_certify, "thresholds with proof of how much is missed"},

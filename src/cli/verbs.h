@@ -14,7 +14,7 @@ int sg_verb_bench(int argc, char **argv);
 int sg_verb_dev(int argc, char **argv);
 /* Of the family "screen". */
 int sg_verb_screen_certify(int argc, char **argv);
-int sg_verb_screen_watch(int argc, char **argv);
+int sg_verb_screen_learn(int argc, char **argv);
 int sg_verb_screen_watch(int argc, char **argv);
 /* Of the family "dev". */
 int sg_verb_dev_logits(int argc, char **argv);
