@@ -57,7 +57,7 @@ static const struct sg_verb verb = {
              "  1   it failed; standard error says what and why\n"
              "  2   wrong use\n"
              "  3   measured, but some rows could not be judged\n"
-             "  4   measured, and a figure is below --fail-under (or above it, for ece, fpr, undecided)\n"
+             "  4   measured, and a figure is below --fail-under (or above it, for ece, fpr,\n      undecided, missed_early)\n"
              "  130 interrupted by Ctrl-C\n",
 };
 

@@ -182,6 +182,17 @@ static bool take_readable(const struct sg_eval *eval, size_t config, size_t task
     return answer->by_model;
 }
 
+/* context: the truth of the rows that are looked at. Where nobody knows which stage decided there is nothing to say.
+ */
+static bool take_early(const struct sg_eval *eval, size_t config, size_t task, size_t row, const void *context,
+                       struct sg_point *point)
+{
+    const struct sg_answer *answer = sg_answer_of(eval, config, task, row);
+    int truth = sg_eval_truth(eval->rows, row, eval->tasks[task].category);
+    *point = share_point(answer->decision == SG_DOES_NOT_VIOLATE && answer->calls == 0);
+    return answer->line && truth == *(const int *)context && (answer->calls >= 0 || answer->decision == SG_UNDECIDED);
+}
+
 /* Every task's truth is known and answered; counts when every decision is right. */
 static bool take_exact(const struct sg_eval *eval, size_t config, size_t task, size_t row, const void *context,
                        struct sg_point *point)
@@ -489,12 +500,33 @@ static void put_cost_counts(struct sg_maker *maker, size_t config, size_t task, 
     free(ms);
 }
 
+static enum sg_status put_shares(struct sg_maker *maker, size_t config, size_t task, json_t *object,
+                                 struct sg_error *err)
+{
+    static const int violates = 1, does_not = 0;
+    static const struct {
+        const char *name, *why;
+        sg_take_fn take;
+        const int *truth;
+    } shares[] = {{"parse_rate", "no model answers", take_readable, NULL},
+                  {"cleared_early", "stages unknown", take_early, &does_not},
+                  {"missed_early", "stages unknown", take_early, &violates}};
+    enum sg_status status = SG_OK;
+    for (size_t i = 0; i < sizeof shares / sizeof shares[0] && status == SG_OK; i++) {
+        json_t *share;
+        status = share_json(maker, config, task, shares[i].take, shares[i].truth, shares[i].why, &share, err);
+        if (status == SG_OK)
+            sg_put(maker, object, shares[i].name, share);
+    }
+    return status;
+}
+
 static enum sg_status task_json(struct sg_maker *maker, size_t config, size_t task, json_t *list,
                                 struct sg_error *err)
 {
     const struct sg_eval *eval = maker->eval;
     struct sg_question_points points;
-    json_t *object = json_object(), *parsed = NULL;
+    json_t *object = json_object();
     size_t n_missing = 0, n_failed = 0;
     for (size_t row = 0; row < eval->rows->n; row++) {
         const struct sg_answer *answer = sg_answer_of(eval, config, task, row);
@@ -515,9 +547,8 @@ static enum sg_status task_json(struct sg_maker *maker, size_t config, size_t ta
         return status;
     status = put_figures(maker, &points.points, object, err);
     if (status == SG_OK)
-        status = share_json(maker, config, task, take_readable, NULL, "no model answers", &parsed, err);
+        status = put_shares(maker, config, task, object, err);
     if (status == SG_OK) {
-        sg_put(maker, object, "parse_rate", parsed);
         sg_put(maker, object, "stages", stages_json(maker, config, task));
         sg_put(maker, object, "undecided_reasons", reasons_json(maker, config, task));
         sg_put(maker, object, "curve", curve_json(maker, &points.points, 1));
@@ -630,76 +661,4 @@ enum sg_status sg_report_make(const struct sg_eval *eval, json_t **report_out, s
     else
         json_decref(report);
     return status;
-}
-
-/* --- demands -------------------------------------------------------------------------------------------------- */
-
-static bool is_better_low(const char *figure)
-{
-    return strcmp(figure, "ece") == 0 || strcmp(figure, "fpr") == 0 || strcmp(figure, "undecided") == 0;
-}
-
-static void check_one(json_t *checks, const char *config, const char *label, const char *figure, double limit,
-                      const json_t *interval, bool *failed_out)
-{
-    const json_t *value = json_object_get(interval, "value");
-    double got = json_is_number(value) ? json_number_value(value) : NAN;
-    bool passed = is_better_low(figure) ? got <= limit : got >= limit;
-    *failed_out = *failed_out || !passed;
-    json_array_append_new(checks,
-                          json_pack("{s:s, s:s, s:s, s:f, s:o, s:b}", "configuration", config, "label", label,
-                                    "figure", figure, "limit", limit, "value", sg_real(got), "passed", passed));
-}
-
-static bool is_figure(const char *name)
-{
-    for (int i = 0; i < SG_N_FIGURES; i++)
-        if (strcmp(sg_figure_name(i), name) == 0)
-            return true;
-    return strcmp(name, "exact_match") == 0 || strcmp(name, "parse_rate") == 0;
-}
-
-enum sg_status sg_report_check(json_t *report, const char *wanted, bool *failed_out, struct sg_error *err)
-{
-    char name[64] = "", figure[32] = "";
-    const char *colon = strrchr(wanted, ':'), *at = colon ? colon + 1 : wanted, *equals = strchr(at, '=');
-    char *end = NULL;
-    double limit = equals ? strtod(equals + 1, &end) : 0;
-    if (equals && (size_t)(equals - at) < sizeof figure)
-        memcpy(figure, at, (size_t)(equals - at));
-    if (colon && (size_t)(colon - wanted) < sizeof name)
-        memcpy(name, wanted, (size_t)(colon - wanted));
-    if (!equals || end == equals + 1 || *end || !(limit >= 0 && limit <= 1) || !is_figure(figure))
-        return sg_fail(err, SG_EINVALID,
-                       "got \"%s\", expected [CONFIGURATION:]FIGURE=LIMIT with a limit from 0 to 1 and "
-                       "precision, recall, f1, held, fpr, undecided, auprc, auroc, ece, exact_match or parse_rate",
-                       wanted);
-    json_t *checks = json_object_get(report, "checks"), *config, *task;
-    if (!checks) {
-        checks = json_array();
-        if (json_object_set_new(report, "checks", checks) != 0)
-            return sg_fail(err, SG_ENOMEM, "no memory for the report");
-    }
-    size_t i, k, n_before = json_array_size(checks);
-    json_array_foreach(json_object_get(report, "configurations"), i, config)
-    {
-        const char *config_name = json_string_value(json_object_get(config, "name"));
-        if (colon && strcmp(config_name, name) != 0)
-            continue;
-        if (strcmp(figure, "exact_match") == 0) {
-            check_one(checks, config_name, "all", figure, limit, json_object_get(config, figure), failed_out);
-            continue;
-        }
-        json_array_foreach(json_object_get(config, "tasks"), k, task)
-        {
-            const json_t *interval = strcmp(figure, "parse_rate") == 0
-                                         ? json_object_get(task, figure)
-                                         : json_object_get(json_object_get(task, "figures"), figure);
-            check_one(checks, config_name, json_string_value(json_object_get(task, "label")), figure, limit, interval,
-                      failed_out);
-        }
-    }
-    if (json_array_size(checks) == n_before)
-        return sg_fail(err, SG_EINVALID, "got \"%s\", but no configuration is called \"%s\"", wanted, name);
-    return SG_OK;
 }

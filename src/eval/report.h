@@ -13,6 +13,15 @@
 #define SG_EVAL_SLICE_VALUES 16 /* fields with more values make slices only where asked for by name */
 #define SG_REPORT_TEXT_MAX 4000 /* bytes shown of one text */
 
+/* X(name, title): shares of a task's rows that come beside the figures of metrics.h.
+ * parse_rate: of the answers that a model wrote, those that could be read as a decision.
+ * cleared_early: of the rows that do not violate, those cleared without asking the reasoner.
+ * missed_early: of the rows that violate, those cleared without asking the reasoner: what a certificate bounds. */
+#define SG_SHARE_LIST(X)                                                                                             \
+    X("parse_rate", "answers readable")                                                                              \
+    X("cleared_early", "cleared early")                                                                              \
+    X("missed_early", "missed early")
+
 /* What is measured: a policy's decisions against one category of the data. */
 struct sg_eval_task {
     const char *label; /* "toxic", "any" */

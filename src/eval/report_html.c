@@ -187,6 +187,9 @@ static void put_cost_rows(struct sg_buffer *out, const json_t *configs, size_t t
 
 static void put_figures(struct sg_buffer *out, const json_t *configs, size_t task)
 {
+#define X(name, title) {name, title},
+    static const char *const shares[][2] = {SG_SHARE_LIST(X)};
+#undef X
     static const char *const counts[][2] = {{"rows measured", "rows"},
                                             {"of them violate", "violating"},
                                             {"without a score", "unscored"},
@@ -205,10 +208,12 @@ static void put_figures(struct sg_buffer *out, const json_t *configs, size_t tas
         }
         sg_buffer_puts(out, "</tr>\n");
     }
-    sg_buffer_puts(out, "<tr><th scope=\"row\">answers readable</th>");
-    json_array_foreach(configs, i, config)
-        put_interval_cell(out, json_object_get(task_in(config, task), "parse_rate"), false);
-    sg_buffer_puts(out, "</tr>\n");
+    for (size_t k = 0; k < sizeof shares / sizeof shares[0]; k++) {
+        sg_buffer_printf(out, "<tr><th scope=\"row\">%s</th>", shares[k][1]);
+        json_array_foreach(configs, i, config)
+            put_interval_cell(out, json_object_get(task_in(config, task), shares[k][0]), false);
+        sg_buffer_puts(out, "</tr>\n");
+    }
     for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
         sg_buffer_printf(out, "<tr><th scope=\"row\">%s</th>", counts[k][0]);
         json_array_foreach(configs, i, config)

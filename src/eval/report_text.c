@@ -159,7 +159,9 @@ static void put_figures(struct sg_buffer *out, const struct columns *columns)
     for (int i = 0; i < SG_N_FIGURES; i++)
         put_row(out, columns, sg_figure_title(i), figure_cell, sg_figure_name(i));
     put_row(out, columns, "rows measured", answered_cell, NULL);
-    put_row(out, columns, "answers readable", task_cell, "parse_rate");
+#define X(name, title) put_row(out, columns, title, task_cell, name);
+    SG_SHARE_LIST(X)
+#undef X
     put_row(out, columns, "reasoner calls", calls_cell, NULL);
     put_row(out, columns, "tokens", tokens_cell, NULL);
     put_row(out, columns, "ms, median", time_cell, NULL);

@@ -82,6 +82,7 @@ def test_figures_of_predictions_by_hand(ev, data, tmp_path):
     assert task["confusion"] == {"tp": 2, "fp": 1, "fn": 1, "tn": 2, "undecided_violating": 0, "undecided_other": 1}
     assert got["auprc"] is None and task["figures"]["auprc"]["why"] == "no scores"
     assert done.report["tasks"] == [{"label": "toxic", "rows": 7, "violating": 3, "unknown": 1}]
+    assert task["missed_early"]["why"] == "stages unknown"
 
 
 def test_undecided_violations_are_not_found_but_held(ev, data, tmp_path):
@@ -512,7 +513,7 @@ def cascade(ev, run, double, policy, data, tmp_path):
     learn, rows = data(rows_of(200, 1000), "learn.jsonl"), data(rows_of(120, 0))
     screen = tmp_path / "s.screen"
     done = run(double, "screen", "train", "--policy", policy, "--labels", learn, "--category", "toxic", "--use-kept",
-               "--threads", "1", "--out", screen)
+               "--threads", "1", "--c", "10", "--out", screen)
     assert done.returncode == 0, done.stderr.decode()
 
     def call(*arguments):
@@ -555,6 +556,14 @@ def test_rules_are_a_stage(cascade, tmp_path):
     assert listed["stages"]["rules"]["rows"] > 0
     assert listed["reasoner_calls"] == 120 - listed["stages"]["rules"]["rows"] < plain["reasoner_calls"]
     assert listed["rules"]["gambling"]["right"] > 0
+    assert listed["cleared_early"]["value"] == listed["missed_early"]["value"] == 0  # these rules only flag
+    rules.write_text("rules:\n  - {phrase: garden, whole: false, action: clear}\n")
+    cleared = cascade("--rules", rules).report["configurations"][0]["tasks"][0]
+    stage = cleared["stages"]["rules"]
+    assert cleared["missed_early"]["value"] == pytest.approx(stage.get("missed", 0) / cleared["violating"])
+    assert cleared["cleared_early"]["value"] == pytest.approx(
+        (stage["does_not_violate"] - stage.get("missed", 0)) / (cleared["rows"] - cleared["violating"]))
+    assert cleared["cleared_early"]["value"] > 0
     assert {a["configuration"] for a in done.report["attacks"]} == {"plain", "listed"}
 
 
