@@ -292,19 +292,18 @@ static struct odds follow(const struct sg_logprobs *l, size_t token, size_t byte
     return odds;
 }
 
-/* NaN where it cannot be told. */
+/* NaN where it cannot be told. The mass is a lower bound, so it is told also when much leads nobody knows where. */
 static void settle(const struct odds *odds, double *p_out, double *mass_out)
 {
     double total = odds->safe + odds->violating;
-    *p_out = *mass_out = NAN;
+    *p_out = NAN;
+    *mass_out = odds->has_tops && total > 0 ? fmin(total, 1) : NAN;
     if (!(total > 0) || !(odds->unresolved <= MAX_UNRESOLVED * (total + odds->unresolved)))
         return;
-    if (!odds->has_tops) { /* the written answer's probability alone: the rest counts for the other side */
+    if (odds->has_tops)
+        *p_out = odds->violating / total;
+    else /* the written answer's probability alone: the rest counts for the other side */
         *p_out = odds->violating > 0 ? fmin(odds->violating, 1) : 1 - fmin(odds->safe, 1);
-        return;
-    }
-    *p_out = odds->violating / total;
-    *mass_out = fmin(total, 1);
 }
 
 /* --- by shape of the answer ------------------------------------------------------------------------------- */

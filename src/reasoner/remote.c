@@ -126,9 +126,8 @@ static enum sg_status read_answer(const struct judging *j, const struct sg_reply
     if (channels == SG_CHANNELS_SPLIT && answer.len == 0)
         return undecided(verdict, "channels: the reply holds reasoning and no answer", err);
     sg_logprobs_judge(&reply->logprobs, j->policy, answer, verdict);
-    if (isnan(verdict->p_violation))
-        return SG_OK;
-    status = sg_verdict_set(&verdict->p_source, "label tokens", err);
+    if (!isnan(verdict->p_violation))
+        status = sg_verdict_set(&verdict->p_source, "label tokens", err);
     if (status != SG_OK || !(verdict->label_mass < SG_LABEL_MASS_MIN))
         return status;
     char text[160];

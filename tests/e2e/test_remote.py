@@ -698,8 +698,12 @@ def test_recorded_answers(ask, server, tmp_path, path, number):
     expected = record["expected"]
     assert (verdict["reasoning"] or "") == expected["reasoning"].strip() and verdict["output"].strip() == expected["answer"].strip()
     assert verdict["tokens"]["prompt"] == expected["prompt_tokens"] and not (verdict["reason"] or "").startswith("prompt")
-    if verdict["violation"] is not None and expected["p"] is not None:
-        assert verdict["p_violation"] == pytest.approx(expected["p"], abs=1e-6)
+    assert verdict["label_mass"] == pytest.approx(expected["mass"], rel=1e-6)
+    if expected["mass"] < 0.1:
+        assert status == 11 and verdict["p_violation"] is None
+    else:
+        assert verdict["p_violation"] == pytest.approx(expected["p"], rel=1e-6)  # little else is listed
+        assert verdict["violation"] == (expected["answer"] == "Yes")
 
 
 # --- batches with rows in flight, on the stand-in ------------------------------------------------------------------

@@ -152,7 +152,8 @@ static void test_digits(void **unused)
     EXPECT(DIGIT, "1", 0.75 / 0.95, 0.95, {{"1", 0.7}, {{" 1", 0.05}, {"0", 0.15}, {"\"0", 0.05}, {"10", 0.02}}});
     /* blanks alone may lead anywhere: little of it is borne, much is not */
     EXPECT(DIGIT, "1", 0.9 / 0.95, 0.95, {{"1", 0.9}, {{"0", 0.05}, {" ", 0.04}}});
-    EXPECT(DIGIT, "1", NAN, NAN, {{"1", 0.5}, {{"0", 0.1}, {" ", 0.4}}});
+    EXPECT(DIGIT, "1", NAN, 0.6, {{"1", 0.5}, {{"0", 0.1}, {" ", 0.4}}});
+    EXPECT(DIGIT, "1", NAN, 0.003, {{"1", 0.003}, {{"\n", 0.5}, {"The", 0.4}}});
     /* no alternatives listed: the rest counts for the other side */
     EXPECT(DIGIT, "0", 0.25, NAN, {{"0", 0.75}, {{0}}});
     EXPECT(DIGIT, "1", 0.75, NAN, {{"1", 0.75}, {{0}}});
