@@ -57,7 +57,8 @@ static const struct sg_verb verb = {
              "  1   it failed; standard error says what and why\n"
              "  2   wrong use\n"
              "  3   measured, but some rows could not be judged\n"
-             "  4   measured, and a figure is below --fail-under (or above it, for ece, fpr,\n      undecided, missed_early)\n"
+             "  4   measured, and a figure is below --fail-under (or above it, for ece, fpr,\n      undecided, "
+             "missed_early)\n"
              "  130 interrupted by Ctrl-C\n",
 };
 
@@ -249,7 +250,7 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
         questions[i] = (struct sg_question){.row = i % n_rows, .task = i / n_rows};
     struct sg_eval_setup *before = NULL;
     for (size_t i = 0; i < run->in_hand; i++)
-        before = run->setups[i].reasoner ? &run->setups[i] : before;
+        before = run->setups[i].stage.n ? &run->setups[i] : before;
     if (run->render.progress)
         fputs("opening the model …\r", run->render.progress);
     enum sg_status status = sg_eval_setup_open(setup, before, &run->rows, run->eval.tasks, run->eval.n_tasks, err);
@@ -257,18 +258,19 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
         fputs("\033[K", run->render.progress);
     for (size_t task = 0; task < run->eval.n_tasks; task++)
         keys[task] = setup->keys[task];
+    struct sg_reasoner *reasoner = sg_eval_setup_reasoner(setup);
     struct sg_eval_pass pass = {.rows = &run->rows,
                                 .config = setup->name,
                                 .keys = keys,
                                 .journal = run->journal,
-                                .in_flight = sg_eval_setup_in_flight(setup),
+                                .in_flight = reasoner ? sg_reasoner_in_flight(reasoner) : 1,
                                 .threshold = setup->threshold,
                                 .judge = on_judge,
                                 .progress = on_progress,
                                 .context = run,
                                 .interrupted = &sg_interrupted};
     if (status == SG_OK) {
-        sg_catch_interrupts(setup->reasoner);
+        sg_catch_interrupts(reasoner);
         run->started = sg_now();
         status = sg_eval_run(&pass, questions, n, answers, err);
     }

@@ -146,7 +146,7 @@ enum sg_status sg_eval_setup_policies(struct sg_eval_setup *setup, const struct 
 /* Does the mode ask a guard, and does it ask the reasoner? */
 static bool has_guard(const struct sg_eval_setup *setup)
 {
-    return setup->mode || setup->rules.n || setup->screens.n;
+    return setup->mode || setup->rules.n || setup->screens.n || setup->small_model;
 }
 
 static bool is_score(const struct sg_eval_setup *setup)
@@ -174,23 +174,33 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static bool same_reasoner(const struct sg_reasoner_options *a, const struct sg_reasoner_options *b)
+static bool same_reasoners(const struct sg_eval_setup *one, const struct sg_eval_setup *other)
 {
-    return same_text(a->model_name, b->model_name) && same_text(a->precision, b->precision) &&
-           a->threads == b->threads && a->context == b->context && a->repack == b->repack &&
-           same_text(a->remote.url, b->remote.url) && same_text(a->remote.model, b->remote.model) &&
-           a->remote.votes == b->remote.votes && a->in_flight == b->in_flight && a->timeout_s == b->timeout_s;
+    const struct sg_reasoner_options *a = &one->reasoner_options, *b = &other->reasoner_options;
+    return same_text(one->small_model, other->small_model) && same_text(a->model_name, b->model_name) &&
+           same_text(a->precision, b->precision) && a->threads == b->threads && a->context == b->context &&
+           a->repack == b->repack && same_text(a->remote.url, b->remote.url) &&
+           same_text(a->remote.model, b->remote.model) && a->remote.votes == b->remote.votes &&
+           a->in_flight == b->in_flight && a->timeout_s == b->timeout_s;
 }
 
 /* Hash of all that an answer depends on besides the content. */
-static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const char *model_sha256,
-                               struct sg_error *err)
+static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, struct sg_error *err)
 {
     struct sg_buffer text = {0};
     const struct sg_check_options *check = &setup->check;
     const struct sg_guard *guard = setup->guard[task];
-    sg_buffer_printf(&text, "safeguard eval 1 %s %s %s", sg_policy_sha256(setup->policy[task]), model_sha256,
+    char model[65];
+    sg_buffer_printf(&text, "safeguard eval 1 %s %s", sg_policy_sha256(setup->policy[task]),
                      check->effort ? check->effort : "-");
+    for (size_t i = 0; i < setup->stage.n; i++) {
+        enum sg_status known = setup->stage.models[i] ? sg_model_sha256(setup->stage.models[i], model, err) : SG_OK;
+        if (known != SG_OK) {
+            sg_buffer_free(&text);
+            return known;
+        }
+        sg_buffer_printf(&text, " %s", setup->stage.models[i] ? model : "-");
+    }
     sg_buffer_printf(&text, " %d %.17g %" PRIu64, check->reasoning_budget, check->temperature, check->seed);
     if (guard) {
         const char *files[] = {sg_guard_rules_sha256(guard), sg_guard_screen_sha256(guard),
@@ -199,7 +209,7 @@ static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const c
         for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
             sg_buffer_printf(&text, " %s", files[i] ? files[i] : "-");
     }
-    if (setup->reasoner)
+    if (setup->stage.n)
         sg_reasoner_options_json(&setup->reasoner_options, &text);
     enum sg_status status = sg_buffer_status(&text, err);
     if (status == SG_OK)
@@ -208,18 +218,17 @@ static enum sg_status make_key(struct sg_eval_setup *setup, size_t task, const c
     return status;
 }
 
-static enum sg_status open_reasoner(struct sg_eval_setup *setup, struct sg_eval_setup *before, struct sg_error *err)
+static enum sg_status open_reasoners(struct sg_eval_setup *setup, struct sg_eval_setup *before, struct sg_error *err)
 {
-    if (before && before->reasoner && same_reasoner(&setup->reasoner_options, &before->reasoner_options)) {
-        setup->reasoner = before->reasoner;
-        setup->model = before->model;
-        before->reasoner = NULL;
-        before->model = NULL;
+    struct sg_guard_cli options = {.guard_mode = mode_of(setup), .small_model = setup->small_model};
+    if (before && before->stage.n && same_reasoners(setup, before)) {
+        setup->stage = before->stage;
+        before->stage = (struct sg_guard_stage){0};
         return SG_OK;
     }
     if (before)
         sg_eval_setup_close(before); /* two large models at a time would not fit */
-    return sg_reasoner_options_open(&setup->reasoner_options, &setup->model, &setup->reasoner, err);
+    return sg_guard_stage_open(&options, &setup->reasoner_options, &setup->stage, err);
 }
 
 /* No cache: each row costs what it would cost the first time. No budget: a figure must not depend on the clock. */
@@ -232,9 +241,12 @@ static enum sg_status open_guard(struct sg_eval_setup *setup, size_t task, const
         .screen_path = file_for(&setup->screens, rows, label, only_task),
         .certificate_path = file_for(&setup->certificates, rows, label, only_task),
         .category = setup->category,
-        .reasoners = {setup->reasoner},
-        .n_reasoners = setup->reasoner != NULL,
+        .n_reasoners = setup->stage.n,
     };
+    for (size_t i = 0; i < setup->stage.n; i++) {
+        options.reasoners[i] = setup->stage.reasoners[i];
+        options.governors[i] = setup->stage.governors[i];
+    }
     if (is_score(setup)) {
         options.certificate_path = NULL;
         if (!options.screen_path)
@@ -248,36 +260,33 @@ enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_se
                                   const struct sg_eval_rows *rows, const struct sg_eval_task *tasks, size_t n_tasks,
                                   struct sg_error *err)
 {
-    char model_sha256[65] = "-";
     enum sg_status status = SG_OK;
     for (size_t task = 0; before && task < n_tasks; task++) { /* they ask its reasoner */
         sg_guard_close(before->guard[task]);
         before->guard[task] = NULL;
     }
     if (has_reasoner(setup))
-        status = open_reasoner(setup, before, err);
-    if (status == SG_OK && setup->model)
-        status = sg_model_sha256(setup->model, model_sha256, err);
+        status = open_reasoners(setup, before, err);
     for (size_t task = 0; task < n_tasks && status == SG_OK; task++) {
         if (has_guard(setup))
             status = open_guard(setup, task, tasks[task].label, rows, n_tasks == 1, err);
         if (status == SG_OK)
-            status = make_key(setup, task, model_sha256, err);
+            status = make_key(setup, task, err);
     }
     return status;
 }
 
-int sg_eval_setup_in_flight(const struct sg_eval_setup *setup)
+struct sg_reasoner *sg_eval_setup_reasoner(const struct sg_eval_setup *setup)
 {
-    return setup->reasoner ? sg_reasoner_in_flight(setup->reasoner) : 1;
+    return setup->stage.n ? setup->stage.reasoners[setup->stage.n - 1] : NULL;
 }
 
 enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task, const struct sg_content *content,
                                    struct sg_verdict *verdict, struct sg_error *err)
 {
     return setup->guard[task] ? sg_guard_check(setup->guard[task], content, &setup->check, NULL, NULL, verdict, err)
-                              : sg_reasoner_check(setup->reasoner, setup->policy[task], content, &setup->check, NULL,
-                                                  NULL, verdict, err);
+                              : sg_reasoner_check(sg_eval_setup_reasoner(setup), setup->policy[task], content,
+                                                  &setup->check, NULL, NULL, verdict, err);
 }
 
 void sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers, size_t n)
@@ -333,6 +342,7 @@ json_t *sg_eval_setup_json(const struct sg_eval_setup *setup)
     put_list(object, "screen", &setup->screens);
     put_list(object, "certificate", &setup->certificates);
     put_text(object, "category", setup->category);
+    put_text(object, "small_model", setup->small_model);
     if (setup->check.reasoning_budget)
         json_object_set_new(object, "reasoning_budget", json_integer(setup->check.reasoning_budget));
     if (setup->check.temperature > 0) {
@@ -348,10 +358,7 @@ void sg_eval_setup_close(struct sg_eval_setup *setup)
         sg_guard_close(setup->guard[task]);
         setup->guard[task] = NULL;
     }
-    sg_reasoner_destroy(setup->reasoner);
-    sg_model_close(setup->model);
-    setup->reasoner = NULL;
-    setup->model = NULL;
+    sg_guard_stage_close(&setup->stage);
 }
 
 void sg_eval_setup_deinit(struct sg_eval_setup *setup)

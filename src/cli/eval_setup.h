@@ -2,10 +2,9 @@
 #ifndef SG_CLI_EVAL_SETUP_H
 #define SG_CLI_EVAL_SETUP_H
 
-#include "cli/reasoner_options.h"
+#include "cli/guard_options.h"
 #include "eval/eval_run.h"
 #include "eval/report.h"
-#include "safeguard/guard.h"
 
 struct sg_eval_setup {
     const char *name;
@@ -16,13 +15,13 @@ struct sg_eval_setup {
     struct sg_check_options check;
     const char *mode;             /* NULL: cascade where there are rules or a screen, else the reasoner alone */
     const char *category;         /* of the screens */
+    const char *small_model;      /* asked before the reasoner; NULL: none */
     const char *predictions, *of; /* a file of answers; of which configuration */
     double threshold;             /* NaN: 0.5, and 0 for the margin of a screen without calibration */
     /* opened */
     struct sg_policy *policy[SG_EVAL_MAX_TASKS]; /* NULL: none for this task */
     struct sg_guard *guard[SG_EVAL_MAX_TASKS];   /* NULL: the reasoner alone */
-    struct sg_model *model;
-    struct sg_reasoner *reasoner; /* NULL where no mode needs one */
+    struct sg_guard_stage stage;                 /* the reasoners; none where no mode needs one */
     char keys[SG_EVAL_MAX_TASKS][65];
 };
 
@@ -48,6 +47,8 @@ struct sg_eval_setup {
     {"certificate", SG_OPTION_LIST, &(s).certificates, "[LABEL=]FILE",                                               \
      "what the screen may clear or flag by itself", 0, 0},                                                           \
     {"category", SG_OPTION_STRING, &(s).category, "NAME", "of the screen (any)", 0, 0},                              \
+    {"small-model", SG_OPTION_STRING, &(s).small_model, "MODEL",                                                     \
+     "a cheaper reasoner that is asked first; it decides where the certificate lets it", 0, 0},                      \
     {"threshold", SG_OPTION_DOUBLE, &(s).threshold, "X",                                                             \
      "answers that are a score alone violate from here on (0.5)", -1e9, 1e9}
 
@@ -70,11 +71,12 @@ SG_MUST_CHECK enum sg_status sg_eval_setup_policies(struct sg_eval_setup *setup,
                                                     const struct sg_eval_rows *rows, const struct sg_eval_task *tasks,
                                                     size_t n_tasks, struct sg_error *err);
 
-/* Model or server, taken over from `before` where that one has the same; guards; then the journal's keys. */
+/* Models or server, taken over from `before` where that one has the same; guards; then the journal's keys. */
 SG_MUST_CHECK enum sg_status sg_eval_setup_open(struct sg_eval_setup *setup, struct sg_eval_setup *before,
                                                 const struct sg_eval_rows *rows, const struct sg_eval_task *tasks,
                                                 size_t n_tasks, struct sg_error *err);
-int sg_eval_setup_in_flight(const struct sg_eval_setup *setup);
+/* The reasoner proper; NULL where none is asked. */
+struct sg_reasoner *sg_eval_setup_reasoner(const struct sg_eval_setup *setup);
 SG_MUST_CHECK enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task,
                                                  const struct sg_content *content, struct sg_verdict *verdict,
                                                  struct sg_error *err);
