@@ -49,8 +49,8 @@ struct sg_label_line {
     enum sg_label_role role;
     int64_t time;      /* seconds since 1970, UTC */
     const char *drawn; /* how: "uniform", "uncertainty", "audit", "picked" (by hand: no probability) */
-    /* Inclusion probability, 0 < p ≤ 1; NaN when it is not known. Drawn in one of several rounds: p times what is left
-     * by the rounds before, Π (1 - p there), so that rows of all rounds stand for all of the pool alike. */
+    /* Inclusion probability, 0 < p ≤ 1; NaN when it is not known. Drawn in one of several rounds: p times what is
+     * left by the rounds before, Π (1 - p there), so that rows of all rounds stand for all of the pool alike. */
     double p_drawn;
     const char *group; /* template, campaign, near-duplicate cluster; NULL: alone */
 };
