@@ -274,13 +274,16 @@ static enum sg_status ask(struct run *run, struct sg_eval_setup *setup, struct s
         run->started = sg_now();
         status = sg_eval_run(&pass, questions, n, answers, err);
     }
+    if (status == SG_OK)
+        status = sg_eval_setup_settle(setup, answers, n, err);
     if (status == SG_OK && run->attacks) {
+        struct sg_eval_attacks *attacks = &run->attack_set.report;
         run->started = sg_now();
         status = sg_attack_set_run(&run->attack_set, &pass, run->in_hand, err);
-        sg_eval_setup_settle(setup, run->attack_set.report.answers[run->in_hand],
-                             run->attack_set.report.n_rows * run->attack_set.report.n_names);
+        if (status == SG_OK)
+            status =
+                sg_eval_setup_settle(setup, attacks->answers[run->in_hand], attacks->n_rows * attacks->n_names, err);
     }
-    sg_eval_setup_settle(setup, answers, n);
     sg_render_end(&run->render);
     free(questions);
     return status;

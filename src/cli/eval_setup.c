@@ -289,20 +289,38 @@ enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task, con
                                                   &setup->check, NULL, NULL, verdict, err);
 }
 
-void sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers, size_t n)
+static void settle_score(const struct sg_eval_setup *setup, struct sg_answer *answer)
 {
-    for (size_t i = 0; answers && is_score(setup) && i < n; i++) {
-        struct sg_answer *answer = &answers[i];
-        bool calibrated = !isnan(answer->screen_score);
-        double threshold = !isnan(setup->threshold) ? setup->threshold : calibrated ? 0.5 : 0;
-        answer->score = calibrated ? answer->screen_score : answer->margin;
-        if (isnan(answer->score) || answer->failed)
-            continue;
-        answer->decision = answer->score >= threshold ? SG_VIOLATES : SG_DOES_NOT_VIOLATE;
-        answer->stage = "screen";
-        answer->reason = NULL;
-        answer->calls = 0;
+    bool calibrated = !isnan(answer->screen_score);
+    double threshold = !isnan(setup->threshold) ? setup->threshold : calibrated ? 0.5 : 0;
+    answer->score = calibrated ? answer->screen_score : answer->margin;
+    if (isnan(answer->score) || answer->failed)
+        return;
+    answer->decision = answer->score >= threshold ? SG_VIOLATES : SG_DOES_NOT_VIOLATE;
+    answer->stage = "screen";
+    answer->reason = NULL;
+    answer->calls = 0;
+}
+
+enum sg_status sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers, size_t n,
+                                    struct sg_error *err)
+{
+    char small[65] = "";
+    if (setup->small_model && setup->stage.n == 2 && setup->stage.models[0]) {
+        enum sg_status status = sg_model_sha256(setup->stage.models[0], small, err);
+        if (status != SG_OK)
+            return status;
     }
+    for (size_t i = 0; i < n; i++) {
+        const char *model = json_string_value(json_object_get(json_object_get(answers[i].line, "model"), "sha256"));
+        if (is_score(setup))
+            settle_score(setup, &answers[i]);
+        if (*small && answers[i].calls == 1 && model && strcmp(model, small) == 0) {
+            answers[i].stage = "small model"; /* the reasoner proper was not asked */
+            answers[i].calls = 0;
+        }
+    }
+    return SG_OK;
 }
 
 /* --- for the report --------------------------------------------------------------------------------------------- */
