@@ -77,7 +77,7 @@ bool sg_next_line(struct sg_slice text, size_t *at, struct sg_slice *line_out)
     const char *start = text.ptr + *at, *end = memchr(start, '\n', text.len - *at);
     size_t n = end ? (size_t)(end - start) : text.len - *at;
     *line_out = (struct sg_slice){start, n};
-    *at += n + 1;
+    *at += end ? n + 1 : n;
     return true;
 }
 

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         char *json;
         REQUIRE(sg_verdict_to_json(&verdict, &json, &err) == SG_OK);
         json_t *read = json_loads(json, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-        REQUIRE(json_object_size(read) == 30);
+        REQUIRE(json_object_get(read, "decision") && json_object_get(read, "not_judged"));
         json_decref(read);
         free(json);
     }

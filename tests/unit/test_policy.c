@@ -248,6 +248,14 @@ static void test_no_front_matter(void **state)
         assert_string_equal(sg_policy_prompt(policy, &len), texts[i]);
         sg_policy_close(policy);
     }
+    /* a rule without a line break is the whole text: nothing behind it may be looked at */
+    struct sg_error err = {0};
+    struct sg_policy *policy;
+    char *exact = malloc(3);
+    memcpy(exact, "---", 3);
+    assert_int_equal(sg_policy_parse("test", exact, 3, &policy, &err), SG_OK);
+    sg_policy_close(policy);
+    free(exact);
 }
 
 static void test_errors(void **state)
