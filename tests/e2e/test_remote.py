@@ -114,13 +114,13 @@ def test_markers_in_content_are_broken_up(ask, server):
         assert marker not in sent
     assert sent.replace(" ", "") == content.replace(" ", "")
     assert "a < b | c > d [1] <b>bold</b>" in sent
-    assert verdict["signals"] == ["chat_markers"]
+    assert "chat_markers" in verdict["signals"]
 
 
 def test_content_without_markers_is_sent_as_it_is(ask, server):
     content = "Ordinary <b>text</b> | with [brackets] & \u00e4\u0416\u4e2d \U0001f600\u200d\n\ttabs"
     _, verdict, _ = ask(content)
-    assert server.bodies[0]["messages"][1]["content"] == content and verdict["signals"] == []
+    assert server.bodies[0]["messages"][1]["content"] == content and "chat_markers" not in verdict["signals"]
 
 
 # --- probabilities -------------------------------------------------------------------------------------------------
