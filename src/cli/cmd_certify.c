@@ -11,7 +11,7 @@
 #include <time.h>
 
 struct certify {
-    const char *policy, *screen, *rules, *out, *attempts;
+    const char *policy, *screen, *rules, *out, *attempts, *certificate, *verdicts;
     struct sg_list labels, categories;
     double miss, flag, confidence, spend, p_floor;
     uint64_t seed;
@@ -39,7 +39,7 @@ static void print_unfit(const struct sg_proof *proof, size_t at)
 static void print_certified(const struct sg_certificate_claim *claim, bool miss)
 {
     const struct sg_certified *result = &claim->result;
-    printf("certified\n            %s margin %.4f\n", miss ? "clears below" : "flags from", result->threshold);
+    printf("certified\n            %s %.4f\n", miss ? "clears below" : "flags from", result->threshold);
     printf("            %.1f %% of what %s is %s\n", 100 * result->passed_share,
            miss ? "does not violate" : "violates", miss ? "cleared" : "flagged");
     printf("            %zu of %zu rows that %s are %s: %.2f %%, at most %.2f %%\n", result->n_wrong,
@@ -99,7 +99,20 @@ static void print_proof(const struct sg_proof *proof)
         print_unfit(proof, i);
         print_claim(&certificate->entries[i].miss, true);
         print_claim(&certificate->entries[i].flag, false);
+        for (size_t j = 0; j < certificate->entries[i].n_reasoners; j++) {
+            fputs("reasoner    ", stdout);
+            put(certificate->entries[i].reasoners[j].name);
+            putchar('\n');
+            print_claim(&certificate->entries[i].reasoners[j].miss, true);
+            print_claim(&certificate->entries[i].reasoners[j].flag, false);
+        }
     }
+}
+
+static void look_at(const struct sg_certificate_claim *claim, bool *all, bool *any)
+{
+    *all = *all && (!claim->tried || claim->result.certified);
+    *any = *any || claim->result.certified;
 }
 
 /* Are all claims that were asked for certified? Is any? */
@@ -108,10 +121,12 @@ static bool all_certified(const struct sg_certificate *certificate, bool *any_ou
     bool all = true;
     *any_out = false;
     for (size_t i = 0; i < certificate->n_entries; i++) {
-        const struct sg_certificate_claim *claims[] = {&certificate->entries[i].miss, &certificate->entries[i].flag};
-        for (size_t j = 0; j < 2; j++) {
-            all = all && (!claims[j]->tried || claims[j]->result.certified);
-            *any_out = *any_out || claims[j]->result.certified;
+        const struct sg_certificate_entry *entry = &certificate->entries[i];
+        look_at(&entry->miss, &all, any_out);
+        look_at(&entry->flag, &all, any_out);
+        for (size_t j = 0; j < entry->n_reasoners; j++) {
+            look_at(&entry->reasoners[j].miss, &all, any_out);
+            look_at(&entry->reasoners[j].flag, &all, any_out);
         }
     }
     return all;
@@ -157,6 +172,8 @@ static int run(const struct certify *certify)
             .label_paths = certify->labels.values,
             .n_label_paths = certify->labels.n,
             .attempts_path = certify->attempts,
+            .certificate_path = certify->certificate,
+            .verdicts_path = certify->verdicts,
             .categories = certify->categories.n ? certify->categories.values : any,
             .n_categories = certify->categories.n ? certify->categories.n : 1,
             .miss = certify->miss,
@@ -213,6 +230,12 @@ int sg_verb_screen_certify(int argc, char **argv)
         {"confidence", SG_OPTION_DOUBLE, &own.confidence, "C", "of each of the two promises (default 0.95)", 0.5,
          0.999999},
         {"out", SG_OPTION_STRING, &own.out, "FILE", "the certificate to write", 0, 0},
+        {"verdicts", SG_OPTION_STRING, &own.verdicts, "FILE",
+         "verdicts of a cheaper reasoner on the rows (check --batch --out):\ncertify how it may decide behind the "
+         "screen",
+         0, 0},
+        {"certificate", SG_OPTION_STRING, &own.certificate, "FILE", "with --verdicts: the screen's own certificate",
+         0, 0},
         {"people", SG_OPTION_FLAG, &own.people, NULL, "only rows with a person's label", 0, 0},
         {"spend", SG_OPTION_DOUBLE, &own.spend, "SHARE",
          "of the error probability that is left, what this attempt uses\n(default 0.8; 1: there will be no other)",
@@ -233,6 +256,8 @@ int sg_verb_screen_certify(int argc, char **argv)
         return exit;
     if (!own.policy || !own.screen || own.labels.n == 0)
         return sg_say_usage(&verb, "--policy, --labels and --screen are needed");
+    if (!own.verdicts != !own.certificate)
+        return sg_say_usage(&verb, "--verdicts and --certificate belong together");
     if (isnan(own.miss) && isnan(own.flag))
         return sg_say_usage(&verb, "--miss or --flag is needed: what is to be promised");
     return run(&own);

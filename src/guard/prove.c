@@ -10,6 +10,8 @@
  * the same rows gets the same answer and costs nothing. */
 #include "guard/prove.h"
 
+#include "guard/stage_verdicts.h"
+
 #include "safeguard/content.h"
 
 #include <jansson.h>
@@ -26,7 +28,8 @@ struct proving {
     const char *attempts_path;
     struct sg_guard *guard; /* opened for the category at work */
     struct sg_screen *screen;
-    size_t at; /* of the category at work */
+    size_t at;                          /* of the category at work */
+    struct sg_stage_verdicts *verdicts; /* NULL: the claims are about the screen */
     struct sg_certify_row *miss, *flag;
     size_t n;
     char rows_sha256[SG_SHA256_HEX];
@@ -90,6 +93,26 @@ static void note_source(struct proving *proving, size_t i)
             proving->reasoners[proving->reasoners[0] != NULL] = said[j].who;
 }
 
+/* From the screen's scores to those of the reasoner behind it: what rules or screen decide is settled, the rest has
+ * the reasoner's probability, or passes on when it has none. */
+static void move_behind(const struct proving *proving, const struct sg_labelled *row, enum sg_clearing clearing,
+                        struct sg_certify_row *miss, struct sg_certify_row *flag)
+{
+    const struct sg_certificate_entry *entry = &proving->proof->certificate.entries[0];
+    double p = sg_stage_p_violation(proving->verdicts, row->content_sha256, row->id);
+    bool clears = entry->miss.result.certified && miss->score < entry->miss.result.threshold;
+    bool flags = entry->flag.result.certified && flag->score >= entry->flag.result.threshold;
+    if (clears && !flags) {
+        miss->score = flag->score = -INFINITY;
+    } else if (flags && !clears) {
+        miss->score = flag->score = INFINITY;
+    } else {
+        bool escalates = flag->score == -INFINITY; /* a rule: nothing but the last reasoner decides */
+        miss->score = isnan(p) || clearing == SG_CLEARING_NEVER ? INFINITY : p;
+        flag->score = isnan(p) || escalates ? -INFINITY : p;
+    }
+}
+
 /* One fit row. Also into the hash of the rows: content, truth, probability, group. */
 static enum sg_status take_row(struct proving *proving, size_t i, struct sg_sha256_stream *hash, struct sg_error *err)
 {
@@ -117,6 +140,8 @@ static enum sg_status take_row(struct proving *proving, size_t i, struct sg_sha2
     flag->score = clearing == SG_CLEARING_FLAGGED  ? INFINITY
                   : clearing == SG_CLEARING_ALWAYS ? -INFINITY
                                                    : (isfinite(score) ? score : -INFINITY);
+    if (proving->verdicts)
+        move_behind(proving, row, clearing, miss, flag);
     char line[256];
     int len = snprintf(line, sizeof(line), "%s %d %.17g %016llx\n", row->content_sha256, miss->violates,
                        miss->p_drawn, (unsigned long long)miss->group);
@@ -151,12 +176,17 @@ static json_t *describe_attempt(const struct proving *proving, const char *side,
 {
     const struct sg_proof_options *options = proving->options;
     const struct sg_clearing_function *function = &proving->proof->certificate.function;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:b, s:s, s:s}", //
-                     "policy_sha256", function->policy_sha256, "screen_sha256", function->screen_sha256,
-                     "rules_sha256", function->rules_sha256, "features_version", function->features_version,
-                     "category", options->categories[proving->at], "side", side, "rate", rate, "confidence",
-                     options->confidence, "share", options->share, "p_floor", options->p_floor, "one_per_group",
-                     options->one_per_group, "seed", "", /* set below: 64 bits do not fit a JSON integer */
+    char stage[400] = "screen";
+    if (proving->verdicts) /* behind the screen of this certificate */
+        snprintf(stage, sizeof(stage), "%.250s %s %s", sg_stage_model_name(proving->verdicts),
+                 sg_stage_model_sha256(proving->verdicts), proving->proof->certificate.sha256);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:b, s:s, s:s}", //
+                     "stage", stage, "policy_sha256", function->policy_sha256, "screen_sha256",
+                     function->screen_sha256, "rules_sha256", function->rules_sha256, "features_version",
+                     function->features_version, "category", options->categories[proving->at], "side", side, "rate",
+                     rate, "confidence", options->confidence, "share", options->share, "p_floor", options->p_floor,
+                     "one_per_group", options->one_per_group, "seed",
+                     "", /* set below: 64 bits do not fit a JSON integer */
                      "rows_sha256", proving->rows_sha256);
 }
 
@@ -260,6 +290,7 @@ static enum sg_status open_guard(struct proving *proving, struct sg_error *err)
     struct sg_guard_options options = {.mode = SG_GUARD_SCREEN_ONLY,
                                        .rules_path = proving->options->rules_path,
                                        .screen_path = proving->options->screen_path,
+                                       .certificate_path = proving->options->certificate_path,
                                        .category = proving->options->categories[proving->at]};
     sg_guard_close(proving->guard);
     proving->guard = NULL;
@@ -276,23 +307,70 @@ static enum sg_status open_guard(struct proving *proving, struct sg_error *err)
     return SG_OK;
 }
 
-static enum sg_status prove_category(struct proving *proving, struct sg_error *err)
+/* The entry that claims go to, with its category. */
+static enum sg_status begin_entry(struct proving *proving, struct sg_error *err)
+{
+    const char *category = proving->options->categories[proving->at];
+    struct sg_certificate *certificate = &proving->proof->certificate;
+    struct sg_certificate_entry *entry = &certificate->entries[proving->at];
+    if (strlen(category) >= sizeof(entry->category))
+        return sg_fail(err, SG_EINVALID, "certificate: a category's name is longer than %zu bytes",
+                       sizeof(entry->category) - 1);
+    strcpy(entry->category, category);
+    certificate->n_entries = proving->at + 1;
+    return SG_OK;
+}
+
+/* Start from the certificate of the stages before: of it only the category at work, in the first place. */
+static enum sg_status begin_behind(struct proving *proving, struct sg_error *err)
 {
     const struct sg_proof_options *options = proving->options;
     struct sg_certificate *certificate = &proving->proof->certificate;
-    struct sg_certificate_entry *entry = &certificate->entries[proving->at];
-    if (strlen(options->categories[proving->at]) >= sizeof(entry->category))
-        return sg_fail(err, SG_EINVALID, "certificate: a category's name is longer than %zu bytes",
-                       sizeof(entry->category) - 1);
-    strcpy(entry->category, options->categories[proving->at]);
-    certificate->n_entries = proving->at + 1;
-    enum sg_status status = open_guard(proving, err);
+    enum sg_status status = sg_certificate_open(options->certificate_path, certificate, err);
+    const struct sg_certificate_entry *entry =
+        status == SG_OK ? sg_certificate_entry(certificate, options->categories[0]) : NULL;
+    if (status == SG_OK && (options->n_categories != 1 || !entry))
+        status = sg_fail(err, SG_EINVALID, "%s: expected a certificate about the one category asked for",
+                         options->certificate_path);
+    if (status == SG_OK && entry->n_reasoners == sizeof(entry->reasoners) / sizeof(entry->reasoners[0]))
+        status = sg_fail(err, SG_ELIMIT, "%s: it has claims about %zu reasoners already", options->certificate_path,
+                         entry->n_reasoners);
+    if (status == SG_OK && entry->n_reasoners > 0)
+        status = sg_fail(err, SG_EUNSUPPORTED,
+                         "%s: it has claims about a reasoner; one behind another cannot be certified yet",
+                         options->certificate_path);
+    if (status != SG_OK)
+        return status;
+    struct sg_certificate_entry only = *entry;
+    memset(certificate->entries, 0, sizeof(certificate->entries));
+    certificate->entries[0] = only;
+    certificate->n_entries = 1;
+    certificate->n_people = certificate->n_reasoner = 0;
+    certificate->time = options->time;
+    return SG_OK;
+}
+
+static enum sg_status prove_category(struct proving *proving, struct sg_error *err)
+{
+    const struct sg_proof_options *options = proving->options;
+    struct sg_certificate_entry *entry = &proving->proof->certificate.entries[proving->at];
+    enum sg_status status = proving->verdicts ? begin_behind(proving, err) : begin_entry(proving, err);
+    struct sg_certificate_claim *miss = &entry->miss, *flag = &entry->flag;
+    if (status == SG_OK && proving->verdicts) {
+        struct sg_certificate_reasoner *reasoner = &entry->reasoners[entry->n_reasoners++];
+        snprintf(reasoner->name, sizeof(reasoner->name), "%s", sg_stage_model_name(proving->verdicts));
+        snprintf(reasoner->sha256, sizeof(reasoner->sha256), "%s", sg_stage_model_sha256(proving->verdicts));
+        miss = &reasoner->miss;
+        flag = &reasoner->flag;
+    }
+    if (status == SG_OK)
+        status = open_guard(proving, err);
     if (status == SG_OK)
         status = take_rows(proving, err);
     if (status == SG_OK && !isnan(options->miss))
-        status = claim(proving, "miss", options->miss, &entry->miss, err);
+        status = claim(proving, "miss", options->miss, miss, err);
     if (status == SG_OK && !isnan(options->flag))
-        status = claim(proving, "flag", options->flag, &entry->flag, err);
+        status = claim(proving, "flag", options->flag, flag, err);
     return status;
 }
 
@@ -377,6 +455,8 @@ enum sg_status sg_prove(const struct sg_proof_options *options, struct sg_proof 
                          SG_SCREEN_MAX_CATEGORIES);
     if (status == SG_OK)
         status = sg_screen_open(options->screen_path, &proving.screen, err);
+    if (status == SG_OK && options->verdicts_path)
+        status = sg_stage_verdicts_open(options->verdicts_path, &proving.verdicts, err);
     if (status == SG_OK)
         status = open_writer(&proving, err);
     if (status == SG_OK)
@@ -403,6 +483,7 @@ enum sg_status sg_prove(const struct sg_proof_options *options, struct sg_proof 
         status = sg_fail(err, closed, "%s", closing.text);
     sg_guard_close(proving.guard);
     sg_screen_close(proving.screen);
+    sg_stage_verdicts_close(proving.verdicts);
     sg_labels_close(labels);
     free(proving.miss);
     free(proving.flag);

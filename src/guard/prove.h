@@ -15,6 +15,9 @@ struct sg_proof_options {
     size_t n_label_paths;
     const char *attempts_path; /* label file that keeps attempts; NULL: the first of the label files that is none of
                                   the data sets */
+    /* Both or none: the claims are about the reasoner whose verdicts these are, behind what the certificate lets
+     * rules and screen decide, of one category. They are added to a copy of the certificate. */
+    const char *certificate_path, *verdicts_path;
     const char *const *categories;
     size_t n_categories;
     double miss, flag; /* promised rates; NaN: not asked for */

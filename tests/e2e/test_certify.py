@@ -137,6 +137,37 @@ def test_rows_drawn_with_different_probabilities(world):
     assert far["passed_share"] < miss["passed_share"]
 
 
+def test_a_cheaper_reasoner_behind_the_screen(world):
+    data = rows(500, 800, 17)
+    world.add(data, *UNIFORM)
+    world.train()
+    world.certify("--miss", "0.15", "--out", world.out, "--spend", "0.5")
+    screen = json.loads(world.out.read_text())["certificate"]["categories"][0]["miss"]
+    verdicts, both = world.folder / "v.jsonl", world.folder / "both.json"
+    # it is right nine times in ten, sure of itself, and undecided now and then
+    random.seed(18)
+    lines = []
+    for row in data:
+        p = random.betavariate(6, 2) if row["labels"]["spam"] != (random.random() < 0.1) else random.betavariate(2, 6)
+        lines.append({"id": row["id"], "decision": random.choice(["violates"] * 9 + ["undecided"]), "p_violation": p,
+                      "model": {"name": "small", "sha256": None}})
+    lines.append({"id": "x", "error": {"code": "io"}})
+    verdicts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    behind = ("--verdicts", verdicts, "--certificate", world.out)
+    world.certify("--miss", "0.15", "--flag", "0.5", *behind, "--out", both, "--spend", "1")
+    entry = json.loads(both.read_text())["certificate"]["categories"][0]
+    assert entry["miss"] == screen
+    reasoner = entry["reasoners"][0]
+    assert reasoner["name"] == "small" and reasoner["miss"]["certified"] and reasoner["flag"]["certified"]
+    assert 0 < reasoner["miss"]["threshold"] < 1 and reasoner["miss"]["spent"] == screen["delta"]
+    # the promise is about both stages together: what the screen clears counts too, and more is cleared than by it alone
+    assert reasoner["miss"]["wrong"] >= screen["wrong"] and reasoner["miss"]["passed_share"] > screen["passed_share"]
+    assert world.attempts()[-1]["stage"].startswith("small ")
+    verdicts.write_text(json.dumps({**lines[0], "model": {"name": "other"}}) + "\n" + verdicts.read_text())
+    assert b"several models" in world.certify("--miss", "0.15", *behind, status=1).stderr
+    assert b"belong together" in world.certify("--miss", "0.15", "--verdicts", verdicts, status=2).stderr
+
+
 def test_rules_are_part_of_it(world):
     world.add(rows(400, 400, 8), *UNIFORM)
     world.train()
