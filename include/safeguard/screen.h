@@ -34,7 +34,7 @@ enum sg_signal {
 };
 
 #define SG_SCREEN_MAX_CATEGORIES 20
-#define SG_SCREEN_MAX_NAME 64      /* of a category, with its NUL */
+#define SG_SCREEN_MAX_NAME 64          /* of a category, with its NUL */
 #define SG_SCREEN_MAX_BYTES (8u << 20) /* of a screen's file */
 #define SG_SCREEN_MAX_EXAMPLES 10000000
 

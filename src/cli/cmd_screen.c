@@ -288,11 +288,11 @@ static enum sg_status score_text(struct scoring *scoring, const char *id, const 
     if (status != SG_OK)
         return status;
     bool calibrated = !isnan(score.probability);
-    json_t *line = json_pack(
-        "{s:s, s:f, s:f, s:b, s:o, s:b, s:[I, I]}", "id", id, "score",
-        calibrated ? score.probability : 1 / (1 + exp(-score.margin)), "margin", score.margin, "calibrated",
-        calibrated, "signals", signals_json(score.signals), "evasive", score.evasive, "window",
-        (json_int_t)score.first_byte, (json_int_t)(score.first_byte + score.n_bytes));
+    json_t *line =
+        json_pack("{s:s, s:f, s:f, s:b, s:o, s:b, s:[I, I]}", "id", id, "score",
+                  calibrated ? score.probability : 1 / (1 + exp(-score.margin)), "margin", score.margin, "calibrated",
+                  calibrated, "signals", signals_json(score.signals), "evasive", score.evasive, "window",
+                  (json_int_t)score.first_byte, (json_int_t)(score.first_byte + score.n_bytes));
     if (line && features)
         json_object_set(line, "features", features);
     json_decref(features);
@@ -308,9 +308,9 @@ static enum sg_status score_text(struct scoring *scoring, const char *id, const 
 static enum sg_status score_row(struct scoring *scoring, const struct sg_input_row *row, struct sg_error *err)
 {
     struct sg_content *content = NULL;
-    enum sg_status status =
-        row->is_messages ? sg_content_from_json(row->text.ptr, row->text.len, SG_JUDGE_ALL, &content, err)
-                         : sg_content_from_text(row->text.ptr, row->text.len, &content, err);
+    enum sg_status status = row->is_messages
+                                ? sg_content_from_json(row->text.ptr, row->text.len, SG_JUDGE_ALL, &content, err)
+                                : sg_content_from_text(row->text.ptr, row->text.len, &content, err);
     if (status != SG_OK)
         return status;
     size_t len, first, judged;
@@ -371,7 +371,8 @@ static enum sg_status find_category(const struct sg_screen *screen, const char *
         }
     if (!name && sg_screen_n_categories(screen) == 1)
         return SG_OK;
-    return sg_fail(err, SG_EINVALID, "the screen has no category \"%s\" (screen info lists them)", name ? name : "any");
+    return sg_fail(err, SG_EINVALID, "the screen has no category \"%s\" (screen info lists them)",
+                   name ? name : "any");
 }
 
 static int score(int argc, char **argv)
@@ -388,9 +389,10 @@ static int score(int argc, char **argv)
         .name = "screen score",
         .summary = "score every row of a file",
         .usage = "SCREEN FILE|-",
-        .about = "FILE has rows {\"id\",\"text\"} as JSON lines or CSV. Each row becomes one line {\"id\",\"score\",\n"
-                 "\"margin\",\"calibrated\",\"signals\",\"evasive\",\"window\"}: the higher the score, the likelier a\n"
-                 "violation. A score clears nothing by itself: thresholds come from a certificate.\n",
+        .about =
+            "FILE has rows {\"id\",\"text\"} as JSON lines or CSV. Each row becomes one line {\"id\",\"score\",\n"
+            "\"margin\",\"calibrated\",\"signals\",\"evasive\",\"window\"}: the higher the score, the likelier a\n"
+            "violation. A score clears nothing by itself: thresholds come from a certificate.\n",
         .examples = "  safeguard screen score spam.screen posts.jsonl > scores.jsonl\n",
         .exits = "  0  done\n  1  it failed; standard error says what and why\n  2  wrong use\n"
                  "  3  some rows could not be scored, each has an error line\n",
@@ -419,7 +421,8 @@ static int score(int argc, char **argv)
 
 static const struct sg_family_verb verbs[] = {
     {"train", train, "learn a fast screen for a policy from its labels"},
-    {"learn", sg_verb_screen_learn, "learn a screen from the reasoner, which is asked about the rows that teach most"},
+    {"learn", sg_verb_screen_learn,
+     "learn a screen from the reasoner, which is asked about the rows that teach most"},
     {"info", info, "what a screen was learnt from"},
     {"score", score, "score every row of a file"},
     {"certify", sg_verb_screen_certify, "thresholds with proof of how much is missed"},

@@ -1,8 +1,8 @@
 /* Platt scaling by Newton's method with backtracking.
  *
  * Source: Lin, Lin, Weng, "A note on Platt's probabilistic outputs for support vector machines" (2007), whose targets
- * (n+ + 1)/(n+ + 2) and 1/(n- + 2) keep a separable sample from an infinite slope. Rows count 1/π each, scaled so that
- * all together count as many as there are. */
+ * (n+ + 1)/(n+ + 2) and 1/(n- + 2) keep a separable sample from an infinite slope. Rows count 1/π each, scaled so
+ * that all together count as many as there are. */
 #include "screen/calibrate.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 struct fit {
     const struct sg_calibration_row *rows;
     size_t n;
-    double unit;           /* weights are multiplied by it */
+    double unit; /* weights are multiplied by it */
     double target_positive, target_negative;
 };
 

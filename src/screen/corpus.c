@@ -11,9 +11,9 @@ struct entry {
 
 struct counting {
     struct sg_corpus *corpus;
-    uint32_t *counts; /* [SG_N_KINDS << SG_BUCKET_BITS_MAX] of the text at hand, 0 between texts */
-    uint32_t *df;     /* [buckets] texts that have it */
-    uint32_t *tri_df; /* the same of 3-grams alone */
+    uint32_t *counts;    /* [SG_N_KINDS << SG_BUCKET_BITS_MAX] of the text at hand, 0 between texts */
+    uint32_t *df;        /* [buckets] texts that have it */
+    uint32_t *tri_df;    /* the same of 3-grams alone */
     uint32_t *lexeme_df; /* [words of the vocabulary] */
     struct entry *entries;
     size_t n, cap;
@@ -141,6 +141,7 @@ static void make_idf(struct sg_corpus *corpus, const struct counting *counting)
         if (counting->df[b] == 0)
             continue;
         corpus->idf[b] = idf_of(counting->df[b], corpus->n_texts, highest);
+        corpus->columns[b] = ++corpus->n_columns;
         if (counting->tri_df[b])
             corpus->seen[b >> 3] |= (uint8_t)(1 << (b & 7));
     }
@@ -196,7 +197,7 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
     for (; entry < end; entry++) {
         double value = idf_of_key(corpus, entry->key) / sqrt(norm[sg_block_of(kind_of(entry->key))]);
         if (kind_of(entry->key) != SG_LEXEMES) {
-            *node++ = (struct feature_node){(int)bucket_of(entry->key) + 1, value};
+            *node++ = (struct feature_node){(int)corpus->columns[bucket_of(entry->key)], value};
             continue;
         }
         const int8_t *vector = vectors->vectors + (size_t)bucket_of(entry->key) * vectors->n_dims;
@@ -302,14 +303,15 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
         .starts = malloc((corpus->n_texts + 1) * sizeof *counting.starts),
     };
     corpus->idf = calloc(buckets, 1);
+    corpus->columns = calloc(buckets, sizeof *corpus->columns);
     corpus->seen = calloc(buckets / 8, 1);
     corpus->lexeme_idf = calloc(SG_VECTORS_MAX_WORDS, 1);
     corpus->starts = malloc((corpus->n_texts + 1) * sizeof *corpus->starts);
     corpus->dense_mean = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_mean);
     corpus->dense_unit = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_unit);
     if (!counting.counts || !counting.df || !counting.tri_df || !counting.lexeme_df || !counting.starts ||
-        !corpus->idf || !corpus->seen || !corpus->lexeme_idf || !corpus->starts || !corpus->dense_mean ||
-        !corpus->dense_unit)
+        !corpus->idf || !corpus->columns || !corpus->seen || !corpus->lexeme_idf || !corpus->starts ||
+        !corpus->dense_mean || !corpus->dense_unit)
         status = sg_fail(err, SG_ENOMEM, "out of memory for the counts of %zu texts", corpus->n_texts);
     if (status == SG_OK)
         status = count_texts(&counting, err);
@@ -334,6 +336,7 @@ void sg_corpus_destroy(struct sg_corpus *corpus)
 {
     free(corpus->texts);
     free(corpus->idf);
+    free(corpus->columns);
     free(corpus->lexeme_idf);
     free(corpus->dense_mean);
     free(corpus->dense_unit);

@@ -9,20 +9,24 @@
 
 struct sg_corpus {
     int bucket_bits;
-    size_t n_texts;             /* distinct by address: categories share the texts they have in common */
-    struct sg_slice *texts;     /* sorted by address */
+    size_t n_texts;                   /* distinct by address: categories share the texts they have in common */
+    struct sg_slice *texts;           /* sorted by address */
     uint8_t *idf, *lexeme_idf, *seen; /* as in struct sg_screen */
     double unseen_share;
-    struct feature_node *nodes; /* rows of LIBLINEAR: bucket + 1 → value, the dense ones, the bias, -1 */
+    uint32_t *columns; /* [buckets] column of a bucket that some text has, from 1: LIBLINEAR's time and memory
+                          grow with the number of columns */
+    uint32_t n_columns;
+    struct feature_node *nodes; /* rows of LIBLINEAR: column → value, the dense ones, the bias, -1 */
     size_t *starts;             /* [n_texts + 1] first node of each */
     double vector_scale;        /* of the dense values */
-    double *dense_mean, *dense_unit; /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * vector_scale */
+    double *dense_mean,
+        *dense_unit; /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * vector_scale */
 };
 
 /* Index of the first dense value: the dimensions of the mean of a text's word vectors. */
 static inline int sg_corpus_dense_index(const struct sg_corpus *corpus)
 {
-    return (1 << corpus->bucket_bits) + 1;
+    return (int)corpus->n_columns + 1;
 }
 
 /* Index of LIBLINEAR's bias, which is 1 in every row. */

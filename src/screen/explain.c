@@ -1,10 +1,9 @@
 /* Why a text has its margin: every n-gram of the deciding span with its part; with the bias they add up to it. */
 #include "base/utf8.h"
 #include "screen/screen_internal.h"
+#include "screen/vectors.h"
 
 #include <stdlib.h>
-
-#define PART_BITS SG_BUCKET_BITS_MAX /* the vocabulary has fewer words than that */
 
 /* Of one bucket that the span has. */
 struct part {
@@ -19,8 +18,15 @@ struct collector {
     struct sg_span span;
     uint32_t unit;
     struct sg_screen_sums sums;
-    struct part *parts; /* [SG_N_BLOCKS][1 << PART_BITS] */
+    struct part *parts; /* of all blocks, one behind the other */
 };
+
+/* Where a block's parts begin; SG_N_BLOCKS: how many there are. */
+static size_t first_part(const struct sg_screen *screen, int block)
+{
+    size_t buckets = (size_t)1 << screen->bucket_bits;
+    return block < SG_N_BLOCKS ? (size_t)block * buckets : SG_BLOCK_LEXEMES * buckets + sg_vectors()->n_words;
+}
 
 static void add_unit(void *context, const struct sg_unit *unit)
 {
@@ -33,7 +39,7 @@ static void add_unit(void *context, const struct sg_unit *unit)
         for (int i = 0; i < unit->n[kind]; i++) {
             uint32_t bucket = unit->buckets[kind][i];
             int64_t q = sg_screen_idf(all->screen, block)[bucket];
-            struct part *part = all->parts + ((size_t)block << PART_BITS) + bucket;
+            struct part *part = all->parts + first_part(all->screen, (int)block) + bucket;
             if (part->place.n_bytes > 0)
                 continue;
             part->place = unit->places[kind][i];
@@ -90,7 +96,7 @@ enum sg_status sg_explain_span(const struct sg_screen *screen, size_t category, 
                                size_t *n_out, struct sg_error *err)
 {
     const struct sg_screen_model *model = screen->models + category;
-    size_t n_parts = (size_t)SG_N_BLOCKS << PART_BITS, n = 0;
+    size_t n_parts = first_part(screen, SG_N_BLOCKS), n = 0;
     struct collector all = {.screen = screen, .category = category, .span = *span};
     *n_out = 0;
     all.parts = calloc(n_parts, sizeof *all.parts);
@@ -99,7 +105,8 @@ enum sg_status sg_explain_span(const struct sg_screen *screen, size_t category, 
     sg_features(reading, screen->bucket_bits, true, add_unit, &all);
     for (size_t i = 0; i < n_parts; i++) {
         struct part part = all.parts[i];
-        enum sg_block block = i >> PART_BITS;
+        size_t buckets = (size_t)1 << screen->bucket_bits;
+        enum sg_block block = i < buckets ? SG_BLOCK_CHARS : i < 2 * buckets ? SG_BLOCK_WORDS : SG_BLOCK_LEXEMES;
         int64_t norm = all.sums.norm[block];
         if (part.weight == 0 || norm == 0)
             continue;

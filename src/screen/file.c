@@ -57,7 +57,8 @@ static size_t size_of_file(const struct header *header)
 {
     size_t buckets = (size_t)1 << header->bucket_bits;
     return sizeof *header + header->n_categories * (sizeof(struct sg_screen_model) + buckets + header->n_words) +
-           buckets + buckets / 8 + header->n_words + ((size_t)1 << header->learnt_bits) / 8 + SG_SCREEN_CHECKSUM_BYTES;
+           buckets + buckets / 8 + header->n_words + ((size_t)1 << header->learnt_bits) / 8 +
+           SG_SCREEN_CHECKSUM_BYTES;
 }
 
 static bool is_sha256(const char *text)
@@ -99,7 +100,8 @@ static enum sg_status check_sum(const char *name, const unsigned char *bytes, si
     size_t covered = len - SG_SCREEN_CHECKSUM_BYTES;
     sg_sha256(bytes, covered, hex);
     if (memcmp(hex, bytes + covered, SG_SCREEN_CHECKSUM_BYTES) != 0)
-        return sg_fail(err, SG_EFORMAT, "%s: the screen's checksum does not fit its bytes: the file is damaged", name);
+        return sg_fail(err, SG_EFORMAT, "%s: the screen's checksum does not fit its bytes: the file is damaged",
+                       name);
     return SG_OK;
 }
 
@@ -113,10 +115,11 @@ static enum sg_status check_model(const char *name, const struct sg_screen_model
     for (size_t k = 0; k < i; k++)
         if (strcmp(models[k].name, model->name) == 0)
             return sg_fail(err, SG_EFORMAT, "%s: categories %zu and %zu have the same name", name, k, i);
-    if (!isfinite(model->bias) || !isfinite(model->scale) || model->scale < 0 ||
-        !isfinite(model->lexeme_scale) || model->lexeme_scale < 0 || !isfinite(model->slope) ||
-        model->slope < 0 || !isfinite(model->intercept) || !isfinite(model->c))
-        return sg_fail(err, SG_EFORMAT, "%s: category %zu: bias, scale or calibration is no number in range", name, i);
+    if (!isfinite(model->bias) || !isfinite(model->scale) || model->scale < 0 || !isfinite(model->lexeme_scale) ||
+        model->lexeme_scale < 0 || !isfinite(model->slope) || model->slope < 0 || !isfinite(model->intercept) ||
+        !isfinite(model->c))
+        return sg_fail(err, SG_EFORMAT, "%s: category %zu: bias, scale or calibration is no number in range", name,
+                       i);
     return SG_OK;
 }
 
@@ -244,7 +247,8 @@ enum sg_status sg_screen_assemble(const struct sg_screen_parts *parts, struct sg
     header.n_bytes = size_of_file(&header);
     memcpy(header.magic, MAGIC, sizeof header.magic);
     snprintf(header.features, sizeof header.features, "%s", sg_screen_features_version());
-    snprintf(header.policy_sha256, sizeof header.policy_sha256, "%s", parts->policy_sha256 ? parts->policy_sha256 : "");
+    snprintf(header.policy_sha256, sizeof header.policy_sha256, "%s",
+             parts->policy_sha256 ? parts->policy_sha256 : "");
     struct sg_buffer image = {0};
     sg_buffer_append(&image, &header, sizeof header);
     sg_buffer_append(&image, parts->models, parts->n_categories * sizeof *parts->models);
@@ -275,7 +279,8 @@ enum sg_status sg_screen_save(const struct sg_screen *screen, const char *path, 
     return sg_file_write_atomic(path, bytes, screen->n_bytes, err);
 }
 
-/* --- what a screen says of itself -------------------------------------------------------------------------------- */
+/* --- what a screen says of itself --------------------------------------------------------------------------------
+ */
 
 const char *sg_screen_policy_sha256(const struct sg_screen *screen)
 {
@@ -306,13 +311,13 @@ static json_t *model_json(const struct sg_screen_model *model)
 {
     json_t *calibration = json_null();
     if (model->slope > 0)
-        calibration = json_pack("{s:f, s:f, s:I, s:I}", "slope", model->slope, "intercept", model->intercept, "rows",
-                                (json_int_t)model->n_calibration, "violating",
-                                (json_int_t)model->n_calibration_positive);
+        calibration =
+            json_pack("{s:f, s:f, s:I, s:I}", "slope", model->slope, "intercept", model->intercept, "rows",
+                      (json_int_t)model->n_calibration, "violating", (json_int_t)model->n_calibration_positive);
     return json_pack("{s:s, s:I, s:I, s:f, s:o, s:f, s:o}", "category", model->name, "examples",
                      (json_int_t)model->n_examples, "violating", (json_int_t)model->n_positive, "c", model->c,
-                     "average_precision", number_or_null(model->average_precision), "bias", model->bias, "calibration",
-                     calibration);
+                     "average_precision", number_or_null(model->average_precision), "bias", model->bias,
+                     "calibration", calibration);
 }
 
 enum sg_status sg_screen_info(const struct sg_screen *screen, char **json_out, struct sg_error *err)

@@ -1,9 +1,9 @@
 /* Text → n-gram buckets. The loop of every score: no allocation, no copies of text, each character hashed in passing.
  *
  * The text is decoded piecewise into code points in which every run of white space is one space. A run of anything
- * else stands between two spaces, and its n-grams may reach over them: " a", "b ". An n-gram's hash is a polynomial in
- * its code points, begun anew at every start, so the 2-, 3-, 4- and 5-gram of a start cost one multiplication each;
- * a last, not linear, step spreads it over the buckets. */
+ * else stands between two spaces, and its n-grams may reach over them: " a", "b ". An n-gram's hash is a polynomial
+ * in its code points, begun anew at every start, so the 2-, 3-, 4- and 5-gram of a start cost one multiplication
+ * each; a last, not linear, step spreads it over the buckets. */
 #include "screen/ngrams.h"
 
 #include "base/utf8.h"
@@ -54,16 +54,16 @@ struct range {
 
 /* Outside ASCII whatever is not listed counts as a letter. In rising order. */
 static const struct range ranges[] = {
-    {0x80, 0xA0, CLASS_SPACE},      {0xA1, 0xA9, CLASS_SIGN},       {0xAB, 0xB4, CLASS_SIGN},
-    {0xB6, 0xB9, CLASS_SIGN},       {0xBB, 0xBF, CLASS_SIGN},       {0xD7, 0xD7, CLASS_SIGN},
-    {0xF7, 0xF7, CLASS_SIGN},       {0x1680, 0x1680, CLASS_SPACE},  {0x2000, 0x200A, CLASS_SPACE},
-    {0x200B, 0x2027, CLASS_SIGN},   {0x2028, 0x2029, CLASS_SPACE},  {0x202A, 0x202E, CLASS_SIGN},
-    {0x202F, 0x202F, CLASS_SPACE},  {0x2030, 0x205E, CLASS_SIGN},   {0x205F, 0x205F, CLASS_SPACE},
-    {0x2060, 0x206F, CLASS_SIGN},   {0x20A0, 0x20CF, CLASS_SIGN},   {0x2190, 0x25FF, CLASS_SIGN},
-    {0x2600, 0x27BF, CLASS_ALONE},  {0x27C0, 0x2B4F, CLASS_SIGN},   {0x2B50, 0x2BFF, CLASS_ALONE},
-    {0x3000, 0x3000, CLASS_SPACE},  {0x3001, 0x303F, CLASS_SIGN},   {0x3040, 0x30FF, CLASS_ALONE},
-    {0x3400, 0x9FFF, CLASS_ALONE},  {0xF900, 0xFAFF, CLASS_ALONE},  {0xFE00, 0xFE6F, CLASS_SIGN},
-    {0xFF01, 0xFF0F, CLASS_SIGN},   {0xFF1A, 0xFF20, CLASS_SIGN},   {0xFF5B, 0xFF65, CLASS_SIGN},
+    {0x80, 0xA0, CLASS_SPACE},      {0xA1, 0xA9, CLASS_SIGN},        {0xAB, 0xB4, CLASS_SIGN},
+    {0xB6, 0xB9, CLASS_SIGN},       {0xBB, 0xBF, CLASS_SIGN},        {0xD7, 0xD7, CLASS_SIGN},
+    {0xF7, 0xF7, CLASS_SIGN},       {0x1680, 0x1680, CLASS_SPACE},   {0x2000, 0x200A, CLASS_SPACE},
+    {0x200B, 0x2027, CLASS_SIGN},   {0x2028, 0x2029, CLASS_SPACE},   {0x202A, 0x202E, CLASS_SIGN},
+    {0x202F, 0x202F, CLASS_SPACE},  {0x2030, 0x205E, CLASS_SIGN},    {0x205F, 0x205F, CLASS_SPACE},
+    {0x2060, 0x206F, CLASS_SIGN},   {0x20A0, 0x20CF, CLASS_SIGN},    {0x2190, 0x25FF, CLASS_SIGN},
+    {0x2600, 0x27BF, CLASS_ALONE},  {0x27C0, 0x2B4F, CLASS_SIGN},    {0x2B50, 0x2BFF, CLASS_ALONE},
+    {0x3000, 0x3000, CLASS_SPACE},  {0x3001, 0x303F, CLASS_SIGN},    {0x3040, 0x30FF, CLASS_ALONE},
+    {0x3400, 0x9FFF, CLASS_ALONE},  {0xF900, 0xFAFF, CLASS_ALONE},   {0xFE00, 0xFE6F, CLASS_SIGN},
+    {0xFF01, 0xFF0F, CLASS_SIGN},   {0xFF1A, 0xFF20, CLASS_SIGN},    {0xFF5B, 0xFF65, CLASS_SIGN},
     {0xFFF0, 0xFFFF, CLASS_SIGN},   {0x1F000, 0x1FAFF, CLASS_ALONE}, {0x20000, 0x3FFFF, CLASS_ALONE},
     {0xE0000, 0xE0FFF, CLASS_SIGN},
 };
@@ -160,7 +160,8 @@ static INLINE void go_on(struct begun *begun, uint32_t c, uint32_t byte)
     begun->hash = (begun->hash + c) * SG_LEXEME_STEP;
 }
 
-/* Words, pairs of words and lexemes that end within chars[at … end). An apostrophe between letters belongs to a word. */
+/* Words, pairs of words and lexemes that end within chars[at … end). An apostrophe between letters belongs to a word.
+ */
 static INLINE void add_words(struct run *run, size_t at, size_t end, struct begun *word, struct begun *lexeme,
                              bool places)
 {
@@ -264,7 +265,7 @@ static INLINE void read_text(struct run *run, struct sg_slice text, bool places)
                 c = ' ';
             if (class != CLASS_SPACE || run->chars[run->n - 1] != ' ') {
                 run->chars[run->n] = c;
-                run->classes[run->n] = (uint8_t)class;
+                run->classes[run->n] = (uint8_t) class;
                 run->bytes[run->n++] = (uint32_t)at;
             }
             at += len;

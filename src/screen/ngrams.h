@@ -1,8 +1,8 @@
 /* Features of one reading of a text: hashed n-grams, unit by unit.
  *
- * A unit is a word with what clings to it (white space ends it, or SG_UNIT_CHARS characters), and every n-gram belongs
- * to the unit in which it starts; a pair of words to the unit of the second. So sums over units give the sums over
- * any window of the text, and nothing larger than a unit is ever kept. */
+ * A unit is a word with what clings to it (white space ends it, or SG_UNIT_CHARS characters), and every n-gram
+ * belongs to the unit in which it starts; a pair of words to the unit of the second. So sums over units give the sums
+ * over any window of the text, and nothing larger than a unit is ever kept. */
 #ifndef SG_SCREEN_NGRAMS_H
 #define SG_SCREEN_NGRAMS_H
 
@@ -39,8 +39,8 @@ struct sg_unit {
 
 typedef void (*sg_unit_fn)(void *context, const struct sg_unit *unit);
 
-/* Call `fn` for each unit of the text (UTF-8; bytes that are not count as U+FFFD; ASCII capitals as small letters), at
- * most 4 GB. Needs no memory but the stack's. */
+/* Call `fn` for each unit of the text (UTF-8; bytes that are not count as U+FFFD; ASCII capitals as small letters),
+ * at most 4 GB. Needs no memory but the stack's. */
 void sg_features(struct sg_slice text, int bucket_bits, bool want_places, sg_unit_fn fn, void *context);
 
 #endif

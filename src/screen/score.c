@@ -43,7 +43,8 @@ struct tally {
     uint32_t first_byte[RING];
 };
 
-/* All ones when the bucket is met for the first time, else 0: a mask instead of a branch, which nobody could predict. */
+/* All ones when the bucket is met for the first time, else 0: a mask instead of a branch, which nobody could predict.
+ */
 static inline int32_t meet(uint64_t *bits, uint32_t bucket)
 {
     uint64_t word = bits[bucket >> 6];
@@ -181,7 +182,8 @@ static void score_reading(const struct sg_screen *screen, size_t category, struc
     *out = tally.best;
 }
 
-/* --- readings ---------------------------------------------------------------------------------------------------- */
+/* --- readings ----------------------------------------------------------------------------------------------------
+ */
 
 enum sg_status sg_screen_scratch_create(struct sg_screen_scratch **scratch_out, struct sg_error *err)
 {

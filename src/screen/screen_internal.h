@@ -1,8 +1,8 @@
 /* Inside the screen: what a screen holds, and how features become a margin.
  *
  * For a span of text (the whole of one reading, or a window of it), with q_b the 8-bit IDF of bucket b and w_b its
- * 8-bit weight, sums run over the buckets that the span has, each once, apart for characters (c), words (w) and lexemes
- * (v), whose buckets are the words of the vocabulary that has vectors:
+ * 8-bit weight, sums run over the buckets that the span has, each once, apart for characters (c), words (w) and
+ * lexemes (v), whose buckets are the words of the vocabulary that has vectors:
  *
  *     margin = bias + scale · ( Σc q_b w_b / √(Σc q_b²)  +  Σw q_b w_b / √(Σw q_b²) )
  *                   + lexeme_scale · Σv q_b w_b / √(Σv q_b²)
@@ -36,7 +36,7 @@ struct sg_screen_model {
     double bias, scale, lexeme_scale;
     double slope, intercept; /* probability = 1 / (1 + exp(-(slope · margin + intercept))); slope 0: not calibrated */
     double c;                /* inverse regularisation of the fit */
-    double average_precision;    /* by cross-validation; NaN when there was none */
+    double average_precision; /* by cross-validation; NaN when there was none */
     uint64_t n_examples, n_positive;
     uint64_t n_calibration, n_calibration_positive; /* rows drawn at random that it was calibrated on */
 };
@@ -45,11 +45,11 @@ _Static_assert(sizeof(struct sg_screen_model) == 152, "part of the file format")
 struct sg_screen {
     int bucket_bits;
     size_t n_categories;
-    double unseen_share; /* a larger part of 3-grams never seen is a signal; above 1: never */
-    uint64_t n_texts;    /* that document frequencies were counted in */
-    const uint8_t *idf;  /* [buckets]; 0: never seen, counts nowhere */
+    double unseen_share;       /* a larger part of 3-grams never seen is a signal; above 1: never */
+    uint64_t n_texts;          /* that document frequencies were counted in */
+    const uint8_t *idf;        /* [buckets]; 0: never seen, counts nowhere */
     const uint8_t *lexeme_idf; /* [words of the vocabulary] */
-    const uint8_t *seen; /* [buckets / 8] bits: 3-grams of the training texts */
+    const uint8_t *seen;       /* [buckets / 8] bits: 3-grams of the training texts */
     int learnt_bits;
     const uint8_t *learnt; /* [2^learnt_bits / 8], see learnt.c */
     const struct sg_screen_model *models;
@@ -76,8 +76,13 @@ static inline const int8_t *sg_screen_weights(const struct sg_screen *screen, en
 /* --- score.c ------------------------------------------------------------------------------------------------- */
 
 /* Windows of a long text, in units; each begins half its length behind the one before. A text that is not longer than
- * a window has none of that length. */
-#define SG_WINDOW_LENGTHS {24, 64}
+ * a window has none of that length. Measured on the 2022 moderation set with 16 times as much benign text around:
+ * 24 and 64 together keep 98 % of what is caught and cost 11 points of the benign share below the 5 % margin; 48
+ * alone keeps 93 % and costs 2; 32 keeps 97 % and costs 5. */
+#define SG_WINDOW_LENGTHS                                                                                            \
+    {                                                                                                                \
+        48                                                                                                           \
+    }
 #define SG_WINDOW_MAX 64
 
 /* A reading with fewer 3-grams that were never seen is no stranger. */

@@ -11,7 +11,8 @@
 #define MAX_FOLDS 5
 #define CV_MAX_EXAMPLES 20000 /* C is chosen on a part of more */
 #define MAX_REPEATS 16        /* an example counts at most so many times another */
-#define EPSILON 0.001         /* LIBLINEAR's stop */
+#define EPSILON 0.001         /* LIBLINEAR's stop; its own default, */
+#define EPSILON_CHOOSING 0.01 /* which moves average precision by less than its folds do, while choosing */
 
 /* What is tried besides the defaults. The vectors are never left out altogether: their values must be able to grow
  * again. */
@@ -32,8 +33,8 @@ struct task {
     int *repeats;     /* [n] how often an example stands in the problem: LIBLINEAR knows no weights of examples */
     double loss_unit; /* what one repeat counts */
     int n_folds;
-    int8_t *folds;    /* [n] -1: in no fold */
-    double *margins;  /* [n] by the model that has not seen the example, NaN where there is none */
+    int8_t *folds;   /* [n] -1: in no fold */
+    double *margins; /* [n] by the model that has not seen the example, NaN where there is none */
     struct sg_screen_model model;
     double vector_scale;
     int8_t *weights, *lexeme_weights; /* [buckets], [words of the vocabulary] */
@@ -51,41 +52,50 @@ static bool is_positive(const struct task *task, size_t i)
     return task->category->examples[i].value == 1;
 }
 
-/* --- one fit ----------------------------------------------------------------------------------------------------- */
+/* --- one fit -----------------------------------------------------------------------------------------------------
+ */
 
 static void say_nothing(const char *text)
 {
     (void)text;
 }
 
-static void quantise(const double *weights, size_t n, double *scale_out, int8_t *out)
+/* What 1 is worth in 8 bits when the strongest weight is 127. */
+static double quantum(const double *weights, size_t n)
 {
     double highest = 0;
-    for (size_t b = 0; b < n; b++)
-        highest = fmax(highest, fabs(weights[b]));
-    double scale = highest / 127;
-    for (size_t b = 0; b < n; b++)
-        out[b] = scale > 0 ? (int8_t)lround(weights[b] / scale) : 0;
-    *scale_out = scale;
+    for (size_t i = 0; i < n; i++)
+        highest = fmax(highest, fabs(weights[i]));
+    return highest / 127;
+}
+
+static int8_t quantised(double weight, double quantum)
+{
+    return quantum > 0 ? (int8_t)lround(weight / quantum) : 0;
 }
 
 /* LIBLINEAR's weights → a model's. */
-static enum sg_status take_weights(const struct sg_corpus *corpus, const double *fitted, struct sg_screen_model *model,
-                                   int8_t *weights, int8_t *lexeme_weights, struct sg_error *err)
+static enum sg_status take_weights(const struct sg_corpus *corpus, const double *fitted,
+                                   struct sg_screen_model *model, int8_t *weights, int8_t *lexeme_weights,
+                                   struct sg_error *err)
 {
     double *words = malloc(SG_VECTORS_MAX_WORDS * sizeof *words), dense_bias;
     if (!words)
         return sg_fail(err, SG_ENOMEM, "out of memory for the words' weights");
     sg_corpus_fold(corpus, fitted + sg_corpus_dense_index(corpus) - 1, words, &dense_bias);
     model->bias = fitted[sg_corpus_bias_index(corpus) - 1] + dense_bias;
-    quantise(fitted, (size_t)1 << corpus->bucket_bits, &model->scale, weights);
-    quantise(words, sg_vectors()->n_words, &model->lexeme_scale, lexeme_weights);
+    model->scale = quantum(fitted, corpus->n_columns);
+    for (size_t b = 0; b < (size_t)1 << corpus->bucket_bits; b++)
+        weights[b] = corpus->columns[b] ? quantised(fitted[corpus->columns[b] - 1], model->scale) : 0;
+    model->lexeme_scale = quantum(words, sg_vectors()->n_words);
+    for (size_t w = 0; w < sg_vectors()->n_words; w++)
+        lexeme_weights[w] = quantised(words[w], model->lexeme_scale);
     free(words);
     return SG_OK;
 }
 
-/* Fit on all examples outside `fold` (-1: on all; with in_folds only those that are in a fold) → bias, scale, weights.
- * Nothing is printed; LIBLINEAR's own allocations end the process when they fail, as it is written. */
+/* Fit on all examples outside `fold` (-1: on all; with in_folds only those that are in a fold) → bias, scale,
+ * weights. Nothing is printed; LIBLINEAR's own allocations end the process when they fail, as it is written. */
 static enum sg_status fit(const struct task *task, int fold, bool in_folds, double c, struct sg_screen_model *model,
                           int8_t *weights, int8_t *lexeme_weights, struct sg_error *err)
 {
@@ -113,7 +123,8 @@ static enum sg_status fit(const struct task *task, int fold, bool in_folds, doub
         .x = x,
         .bias = 1,
     };
-    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c * task->loss_unit};
+    struct parameter parameter = {
+        .solver_type = L2R_LR, .eps = in_folds ? EPSILON_CHOOSING : EPSILON, .C = c * task->loss_unit};
     set_print_string_function(say_nothing);
     struct model *fitted = train(&problem, &parameter);
     double sign = fitted->label[0] == 1 ? 1 : -1;
@@ -134,7 +145,8 @@ static enum sg_status fit(const struct task *task, int fold, bool in_folds, doub
     return status;
 }
 
-/* --- cross-validation -------------------------------------------------------------------------------------------- */
+/* --- cross-validation --------------------------------------------------------------------------------------------
+ */
 
 struct unit_order {
     uint64_t group, order;
@@ -167,8 +179,8 @@ static const struct unit_order *find_group(const struct unit_order *units, size_
     return bsearch(&key, units, n, sizeof key, by_group);
 }
 
-/* Groups are dealt out to the folds in turn, those with a positive example first. Of more than `most` examples, part of
- * the groups stay in no fold (-1). n_folds 0: too few of a class. */
+/* Groups are dealt out to the folds in turn, those with a positive example first. Of more than `most` examples, part
+ * of the groups stay in no fold (-1). n_folds 0: too few of a class. */
 static enum sg_status make_folds(struct task *task, size_t most, struct sg_error *err)
 {
     struct unit_order *units = malloc((task->n ? task->n : 1) * sizeof *units);
@@ -248,7 +260,7 @@ struct job {
     bool in_folds;
     double c;
     bool calibrates; /* rows drawn at random alone are scored, and nothing else is done */
-    double area; /* average precision on the fold */
+    double area;     /* average precision on the fold */
     enum sg_status status;
     struct sg_error err;
 };
@@ -432,7 +444,8 @@ static enum sg_status calibrate(struct task *task, struct sg_pool *pool, struct 
     return status;
 }
 
-/* --- a category -------------------------------------------------------------------------------------------------- */
+/* --- a category --------------------------------------------------------------------------------------------------
+ */
 
 static void task_deinit(struct task *task)
 {
@@ -471,8 +484,7 @@ static enum sg_status task_init(struct task *task, const struct sg_screen_catego
     task->margins = malloc((n + 1) * sizeof *task->margins);
     task->weights = malloc((size_t)1 << corpus->bucket_bits);
     task->lexeme_weights = malloc(SG_VECTORS_MAX_WORDS);
-    if (!task->rows || !task->repeats || !task->folds || !task->margins || !task->weights ||
-        !task->lexeme_weights) {
+    if (!task->rows || !task->repeats || !task->folds || !task->margins || !task->weights || !task->lexeme_weights) {
         task_deinit(task);
         return sg_fail(err, SG_ENOMEM, "out of memory for %zu examples", n);
     }
@@ -510,7 +522,8 @@ static enum sg_status train_category(struct task *task, struct sg_pool *pool, st
     return status;
 }
 
-/* --- all of them ------------------------------------------------------------------------------------------------- */
+/* --- all of them -------------------------------------------------------------------------------------------------
+ */
 
 static enum sg_status check_categories(const struct sg_screen_category *categories, size_t n, struct sg_error *err)
 {
@@ -543,8 +556,9 @@ static enum sg_status check_categories(const struct sg_screen_category *categori
 }
 
 /* Every group of every category, for sg_screen_learnt_from. A text that is alone has the group of its own hash. */
-static enum sg_status note_groups(const struct sg_screen_category *categories, size_t n, const struct sg_corpus *corpus,
-                                  int *bits_out, uint8_t **filter_out, struct sg_error *err)
+static enum sg_status note_groups(const struct sg_screen_category *categories, size_t n,
+                                  const struct sg_corpus *corpus, int *bits_out, uint8_t **filter_out,
+                                  struct sg_error *err)
 {
     *bits_out = sg_learnt_bits(corpus->n_texts);
     *filter_out = calloc(((size_t)1 << *bits_out) / 8, 1);

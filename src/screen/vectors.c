@@ -1,6 +1,7 @@
 /* The file data/word_vectors.bin as part of the program.
  *
- *     "SGWORDS1" | u32 words | u32 dims | char version[16] | f32 scale[dims] | u64 hash[words] | i8 vector[words][dims]
+ *     "SGWORDS1" | u32 words | u32 dims | char version[16] | f32 scale[dims] | u64 hash[words] | i8
+ * vector[words][dims]
  */
 #include "screen/vectors.h"
 

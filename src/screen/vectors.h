@@ -1,7 +1,8 @@
 /* Word vectors: what a word means, learnt elsewhere from much text, so that a screen knows words it was never shown.
  *
- * Training sees a text as the mean of its words' vectors; what it learns from that folds into one weight for each word
- * of the vocabulary, which is all that a screen's file keeps (data/README.md says where the vectors come from). */
+ * Training sees a text as the mean of its words' vectors; what it learns from that folds into one weight for each
+ * word of the vocabulary, which is all that a screen's file keeps (data/README.md says where the vectors come from).
+ */
 #ifndef SG_SCREEN_VECTORS_H
 #define SG_SCREEN_VECTORS_H
 
@@ -14,9 +15,9 @@
 struct sg_vectors {
     uint32_t n_words, n_dims;
     const char *version;
-    const float *scale;      /* [n_dims] */
-    const uint64_t *hashes;  /* [n_words] rising */
-    const int8_t *vectors;   /* [n_words][n_dims], of length 1 when multiplied by scale */
+    const float *scale;        /* [n_dims] */
+    const uint64_t *hashes;    /* [n_words] rising */
+    const int8_t *vectors;     /* [n_words][n_dims], of length 1 when multiplied by scale */
     uint32_t first[65536 + 1]; /* by the upper 16 bits of a hash: where to begin in hashes */
 };
 
