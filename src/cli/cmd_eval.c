@@ -96,7 +96,9 @@ static enum sg_status add_task(struct run *run, const char *label, size_t len, s
     snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : 0), label);
     if (!sg_eval_find_category(&run->rows, name, &task.category))
         return sg_fail(err, SG_EINVALID, "the data has no category \"%s\"", name);
-    task.label = task.category == SG_EVAL_ANY ? "any" : run->rows.categories[task.category];
+    task.label = task.category == SG_EVAL_ANY          ? "any"
+                 : task.category == SG_EVAL_ANY_STRICT ? "any-strict"
+                                                       : run->rows.categories[task.category];
     for (size_t i = 0; i < eval->n_tasks; i++)
         if (strcmp(eval->tasks[i].label, task.label) == 0)
             return SG_OK;
@@ -106,7 +108,8 @@ static enum sg_status add_task(struct run *run, const char *label, size_t len, s
     return SG_OK;
 }
 
-/* The label of a policy that names none: --label, else its own id, else the data's only category, else "any". */
+/* The label of a policy that names none: --label, else its own id, else the data's only category, else "any-strict".
+ */
 static enum sg_status task_of_policy(struct run *run, const char *value, struct sg_error *err)
 {
     const char *path;
@@ -126,7 +129,7 @@ static enum sg_status task_of_policy(struct run *run, const char *value, struct 
     else if (run->rows.n_categories == 1)
         status = add_task(run, run->rows.categories[0], strlen(run->rows.categories[0]), err);
     else
-        status = add_task(run, "any", 3, err);
+        status = add_task(run, "any-strict", strlen("any-strict"), err);
     sg_policy_close(policy);
     return status;
 }
@@ -146,7 +149,7 @@ static enum sg_status settle_tasks(struct run *run, struct sg_error *err)
                 status = task_of_policy(run, value, err);
         }
     if (status == SG_OK && run->eval.n_tasks == 0) {
-        const char *label = run->rows.n_categories == 1 ? run->rows.categories[0] : "any";
+        const char *label = run->rows.n_categories == 1 ? run->rows.categories[0] : "any-strict";
         status = add_task(run, label, strlen(label), err);
     }
     return status;
@@ -614,7 +617,9 @@ static int parse(struct run *run, int *argc, char **argv)
          "labelled rows: our JSONL, CSV, or a published format (docs/labels.md); .gz too; several", 0, 0},
         SG_EVAL_SETUP_OPTIONS(run->base),
         {"label", SG_OPTION_LIST, &run->labels, "NAME",
-         "the category of the data that decisions are held against; any: whether any is 1", 0, 0},
+         "the category of the data that decisions are held against; any: whether one that is\nknown is 1; "
+         "any-strict: 0 only where all are known",
+         0, 0},
         {"config", SG_OPTION_LIST, &run->configs, "NAME:key=value,…",
          "a configuration: the options above with these keys replaced", 0, 0},
         {"predictions", SG_OPTION_LIST, &run->predictions, "FILE", "a configuration whose answers are in FILE", 0, 0},

@@ -64,7 +64,7 @@ static enum sg_status grow(struct loading *loading)
 static enum sg_status category_index(struct loading *loading, const char *name, size_t *out)
 {
     struct sg_eval_rows *rows = loading->rows;
-    if (sg_eval_find_category(rows, name, out) && *out != SG_EVAL_ANY)
+    if (sg_eval_find_category(rows, name, out) && *out < SG_EVAL_MAX_CATEGORIES)
         return SG_OK;
     if (rows->n_categories == SG_EVAL_MAX_CATEGORIES)
         return sg_fail(loading->err, SG_ELIMIT, "more than the limit of %d categories", SG_EVAL_MAX_CATEGORIES);
@@ -119,7 +119,16 @@ static enum sg_status take_field(struct loading *loading, const char *name, cons
     return value_index(loading, field, value, &field->of_row[rows->n]);
 }
 
-static enum sg_status take_row(struct loading *loading, const struct sg_dataset_row *from)
+/* Is everything known of the row that its file knows of some row? */
+static bool knows_all(const struct sg_dataset_row *row, size_t n_categories)
+{
+    for (size_t i = 0; i < row->n_labels; i++)
+        if (strcmp(row->labels[i].category, "violation") == 0)
+            return true;
+    return row->n_labels == n_categories;
+}
+
+static enum sg_status take_row(struct loading *loading, const struct sg_dataset_row *from, size_t n_categories)
 {
     struct sg_eval_rows *rows = loading->rows;
     enum sg_status status = grow(loading);
@@ -151,7 +160,8 @@ static enum sg_status take_row(struct loading *loading, const struct sg_dataset_
     struct sg_eval_row row = {.id = own(rows, from->id, strlen(from->id)),
                               .text = {own(rows, from->text.ptr, from->text.len), from->text.len},
                               .is_messages = from->is_messages,
-                              .violation = from->violation};
+                              .violation = from->violation,
+                              .all_known = knows_all(from, n_categories)};
     const char *group = from->group ? from->group : hash;
     loading->groups[rows->n] = own(rows, group, strlen(group));
     if (!row.id || !row.text.ptr || !loading->groups[rows->n])
@@ -177,11 +187,13 @@ static enum sg_status load_file(struct loading *loading, const char *path, const
         return status;
     for (const char *at = sg_dataset_notes(data); *at; at += strcspn(at, "\n") + 1)
         sg_buffer_printf(&loading->rows->notes, "%s: %.*s\n", path, (int)strcspn(at, "\n"), at);
+    size_t n_categories;
+    sg_dataset_categories(data, &n_categories);
     for (size_t i = 0; i < sg_dataset_count(data) && status == SG_OK; i++) {
         if (sg_dataset_row(data, i, &row, &why) != SG_OK)
             note_unreadable(loading->rows, path, &row, &why);
         else
-            status = take_row(loading, &row);
+            status = take_row(loading, &row, n_categories);
     }
     sg_dataset_close(data);
     return status;
@@ -401,7 +413,12 @@ enum sg_status sg_eval_rows_choose(struct sg_eval_rows *rows, enum sg_eval_split
 
 int sg_eval_truth(const struct sg_eval_rows *rows, size_t row, size_t category)
 {
-    return category == SG_EVAL_ANY ? rows->rows[row].violation : rows->truth[row * rows->n_categories + category];
+    const struct sg_eval_row *of = &rows->rows[row];
+    if (category == SG_EVAL_ANY)
+        return of->violation;
+    if (category == SG_EVAL_ANY_STRICT)
+        return of->violation == 0 && !of->all_known ? SG_LABEL_UNKNOWN : of->violation;
+    return rows->truth[row * rows->n_categories + category];
 }
 
 bool sg_eval_find_category(const struct sg_eval_rows *rows, const char *name, size_t *category_out)
@@ -411,8 +428,8 @@ bool sg_eval_find_category(const struct sg_eval_rows *rows, const char *name, si
             *category_out = i;
             return true;
         }
-    *category_out = SG_EVAL_ANY;
-    return strcmp(name, "any") == 0;
+    *category_out = strcmp(name, "any-strict") == 0 ? SG_EVAL_ANY_STRICT : SG_EVAL_ANY;
+    return *category_out == SG_EVAL_ANY_STRICT || strcmp(name, "any") == 0;
 }
 
 bool sg_eval_find_row(const struct sg_eval_rows *rows, const char *id, size_t *row_out)

@@ -21,7 +21,8 @@ struct sg_eval_row {
     bool is_messages;
     bool test;
     uint32_t group;
-    int violation; /* any category: 1, 0, SG_LABEL_UNKNOWN */
+    int violation;  /* any category that is known: 1, 0, SG_LABEL_UNKNOWN */
+    bool all_known; /* and nothing that its file knows of other rows is unknown of this one */
 };
 
 #define SG_EVAL_NO_VALUE UINT8_MAX
@@ -62,10 +63,12 @@ void sg_eval_rows_close(struct sg_eval_rows *rows);
 SG_MUST_CHECK enum sg_status sg_eval_rows_choose(struct sg_eval_rows *rows, enum sg_eval_split split, size_t sample,
                                                  uint64_t seed, struct sg_error *err);
 
-/* 1, 0 or SG_LABEL_UNKNOWN; category SG_EVAL_ANY is the row's violation. */
+/* 1, 0 or SG_LABEL_UNKNOWN. "any": a known category is 1, or all that are known are 0; "any-strict": one is 1, or all
+ * are known and 0. */
 #define SG_EVAL_ANY SIZE_MAX
+#define SG_EVAL_ANY_STRICT (SIZE_MAX - 1)
 int sg_eval_truth(const struct sg_eval_rows *rows, size_t row, size_t category);
-/* False when the data has no such category ("any" always is one). */
+/* False when the data has no such category ("any" and "any-strict" always are). */
 bool sg_eval_find_category(const struct sg_eval_rows *rows, const char *name, size_t *category_out);
 /* Row of an id; false when none has it. */
 bool sg_eval_find_row(const struct sg_eval_rows *rows, const char *id, size_t *row_out);

@@ -73,8 +73,22 @@ bool sg_take_answered(const struct sg_eval *eval, size_t config, size_t task, si
     (void)context;
     if (truth == SG_LABEL_UNKNOWN || !answer->line)
         return false;
-    *point = (struct sg_point){truth, answer->decision, answer->score, 0, 0};
+    double score = eval->configs[config].several_stages[task] ? NAN : answer->score;
+    *point = (struct sg_point){truth, answer->decision, score, 0, 0};
     return true;
+}
+
+/* Did more than one stage decide? */
+static bool are_several_stages(const struct sg_eval *eval, size_t config, size_t task)
+{
+    const char *first = NULL;
+    for (size_t row = 0; row < eval->rows->n; row++) {
+        const char *stage = sg_answer_of(eval, config, task, row)->stage;
+        if (stage && first && strcmp(stage, first) != 0)
+            return true;
+        first = stage ? stage : first;
+    }
+    return false;
 }
 
 enum sg_status sg_collect(const struct sg_eval *eval, size_t config, size_t task, sg_take_fn take,
@@ -107,7 +121,7 @@ void sg_question_points_deinit(struct sg_question_points *points)
 /* --- figures -------------------------------------------------------------------------------------------------- */
 
 /* Why a figure is n/a. */
-static const char *why_not(const struct sg_points *points, enum sg_figure figure)
+static const char *why_not(const struct sg_points *points, enum sg_figure figure, bool several_stages)
 {
     size_t n_pos = 0, n_flagged = 0;
     for (size_t i = 0; i < points->n; i++) {
@@ -124,12 +138,12 @@ static const char *why_not(const struct sg_points *points, enum sg_figure figure
     if ((figure == SG_FPR || figure == SG_AUROC) && n_pos == points->n)
         return "0 negatives";
     if (scored && points->n_scored == 0)
-        return "no scores";
+        return several_stages ? "several stages" : "no scores";
     return figure == SG_ECE ? "no probabilities" : "one class unscored";
 }
 
-static enum sg_status put_figures(struct sg_maker *maker, const struct sg_points *points, json_t *object,
-                                  struct sg_error *err)
+static enum sg_status put_figures(struct sg_maker *maker, const struct sg_points *points, bool several_stages,
+                                  json_t *object, struct sg_error *err)
 {
     struct sg_interval figures[SG_N_FIGURES];
     struct sg_confusion c = sg_confusion_of(points->points, points->n, NULL);
@@ -138,7 +152,7 @@ static enum sg_status put_figures(struct sg_maker *maker, const struct sg_points
         return status;
     json_t *all = json_object();
     for (int i = 0; i < SG_N_FIGURES; i++)
-        sg_put(maker, all, sg_figure_name(i), sg_interval_json(figures[i], why_not(points, i)));
+        sg_put(maker, all, sg_figure_name(i), sg_interval_json(figures[i], why_not(points, i, several_stages)));
     sg_put(maker, object, "rows", sg_count(points->n));
     sg_put(maker, object, "violating", sg_count(c.tp + c.fn + c.undecided_pos));
     sg_put(maker, object, "unscored", sg_count(points->n - points->n_scored));
@@ -265,7 +279,7 @@ static enum sg_status put_slices(struct sg_maker *maker, size_t config, size_t t
             if (status == SG_OK && points.points.n > 0) {
                 json_t *entry = json_pack("{s:o, s:o}", "field", sg_name_json(field->name), "value",
                                           sg_name_json(field->values[v]));
-                status = put_figures(maker, &points.points, entry, err);
+                status = put_figures(maker, &points.points, eval->configs[config].several_stages[task], entry, err);
                 sg_add(maker, list, entry);
             }
             sg_question_points_deinit(&points);
@@ -314,13 +328,13 @@ static enum sg_status put_categories(struct sg_maker *maker, size_t config, size
     for (size_t i = 0; i < eval->rows->n_categories && status == SG_OK; i++) {
         struct category category = {i, has_flag(eval, config, task, eval->rows->categories[i])};
         struct sg_question_points points;
-        if (!category.flags && eval->tasks[task].category != SG_EVAL_ANY)
+        if (!category.flags && eval->tasks[task].category < eval->rows->n_categories)
             continue; /* another question than the task's */
         status = sg_collect(eval, config, task, take_category, &category, &points, err);
         if (status == SG_OK) {
             json_t *entry =
                 json_pack("{s:o, s:b}", "category", sg_name_json(eval->rows->categories[i]), "flags", category.flags);
-            status = put_figures(maker, &points.points, entry, err);
+            status = put_figures(maker, &points.points, eval->configs[config].several_stages[task], entry, err);
             sg_add(maker, list, entry);
         }
         sg_question_points_deinit(&points);
@@ -545,7 +559,7 @@ static enum sg_status task_json(struct sg_maker *maker, size_t config, size_t ta
     enum sg_status status = sg_collect(eval, config, task, sg_take_answered, NULL, &points, err);
     if (status != SG_OK)
         return status;
-    status = put_figures(maker, &points.points, object, err);
+    status = put_figures(maker, &points.points, eval->configs[config].several_stages[task], object, err);
     if (status == SG_OK)
         status = put_shares(maker, config, task, object, err);
     if (status == SG_OK) {
@@ -631,12 +645,15 @@ static json_t *tasks_json(struct sg_maker *maker)
     return list;
 }
 
-enum sg_status sg_report_make(const struct sg_eval *eval, json_t **report_out, struct sg_error *err)
+enum sg_status sg_report_make(struct sg_eval *eval, json_t **report_out, struct sg_error *err)
 {
     struct sg_maker maker = {.eval = eval};
     json_t *report = json_object(), *configs = json_array(), *comparisons = json_array();
     enum sg_status status = SG_OK;
     *report_out = NULL;
+    for (size_t i = 0; i < eval->n_configs * eval->n_tasks; i++)
+        eval->configs[i / eval->n_tasks].several_stages[i % eval->n_tasks] =
+            are_several_stages(eval, i / eval->n_tasks, i % eval->n_tasks);
     sg_put(&maker, report, "schema", json_integer(SG_REPORT_SCHEMA));
     sg_put(&maker, report, "made_by", sg_name_json(eval->version));
     sg_put(&maker, report, "intervals",

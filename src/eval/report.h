@@ -25,7 +25,7 @@
 /* What is measured: a policy's decisions against one category of the data. */
 struct sg_eval_task {
     const char *label; /* "toxic", "any" */
-    size_t category;   /* SG_EVAL_ANY */
+    size_t category;   /* or SG_EVAL_ANY, SG_EVAL_ANY_STRICT */
 };
 
 struct sg_eval_config {
@@ -33,6 +33,8 @@ struct sg_eval_config {
     json_t *settings; /* borrowed: what it was made with, shown as it is */
     const char *policy_id[SG_EVAL_MAX_TASKS], *policy_sha256[SG_EVAL_MAX_TASKS]; /* NULL unknown */
     struct sg_answer *answers;                                                   /* [task][row] */
+    /* Set by sg_report_make: answers are of several stages, whose scores are not comparable. */
+    bool several_stages[SG_EVAL_MAX_TASKS];
 };
 
 /* Answers to attacked rows. */
@@ -66,7 +68,7 @@ struct sg_eval {
 };
 
 /* *report_out is a new reference, NULL on failure. */
-SG_MUST_CHECK enum sg_status sg_report_make(const struct sg_eval *eval, json_t **report_out, struct sg_error *err);
+SG_MUST_CHECK enum sg_status sg_report_make(struct sg_eval *eval, json_t **report_out, struct sg_error *err);
 
 /* "f1=0.8" or "CONFIG:recall=0.9": every task of every configuration (or that one) must reach it; for ece, fpr and
  * undecided it must not exceed it. Adds to report "checks" and sets *failed_out when one does not. A figure that is

@@ -92,6 +92,16 @@ def test_undecided_violations_are_not_found_but_held(ev, data, tmp_path):
     assert (got["recall"], got["held"], got["undecided"]) == (0.25, 0.75, 0.5)
 
 
+def test_any_and_any_strict(ev, data, tmp_path):
+    rows = data([{"id": "a", "text": "1", "labels": {"x": 1}}, {"id": "b", "text": "2", "labels": {"x": 0}},
+                 {"id": "c", "text": "3", "labels": {"x": 0, "y": 0}}, {"id": "d", "text": "4", "labels": {"x": 0, "y": 1}},
+                 {"id": "e", "text": "5", "labels": {}}])
+    predictions = data([{"id": i, "violation": 1} for i in "abcde"], "p.jsonl")
+    base = ("--data", rows, "--predictions", predictions, "--json", *everything(tmp_path))
+    assert ev(*base).report["tasks"] == [{"label": "any-strict", "rows": 3, "violating": 2, "unknown": 2}]
+    assert ev(*base, "--label", "any").report["tasks"] == [{"label": "any", "rows": 4, "violating": 2, "unknown": 1}]
+
+
 def test_no_positives_is_not_zero(ev, data, tmp_path):
     rows = data([row(i, 0) for i in range(5)])
     predictions = data([{"id": f"r{i}", "violation": 0} for i in range(5)], "p.jsonl")
@@ -556,6 +566,7 @@ def test_rules_are_a_stage(cascade, tmp_path):
     assert listed["stages"]["rules"]["rows"] > 0
     assert listed["reasoner_calls"] == 120 - listed["stages"]["rules"]["rows"] < plain["reasoner_calls"]
     assert listed["rules"]["gambling"]["right"] > 0
+    assert listed["figures"]["auprc"]["why"] == "several stages"  # their scores are not comparable
     assert listed["cleared_early"]["value"] == listed["missed_early"]["value"] == 0  # these rules only flag
     rules.write_text("rules:\n  - {phrase: garden, whole: false, action: clear}\n")
     cleared = cascade("--rules", rules).report["configurations"][0]["tasks"][0]
