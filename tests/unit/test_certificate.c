@@ -1,5 +1,6 @@
 /* The certificate file: written, read, refused when changed, void when something else is in force. */
 #include "guard/certificate.h"
+#include "safeguard/label.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -173,9 +174,30 @@ static void test_void_when_something_differs(void **unused)
     assert_null(sg_certificate_entry(&certificate, "spam"));
 }
 
+/* Fixed for ever: Python's hashlib says sha256("safeguard split 1 " + sha256(group)) begins with 0, b, f, 6, d, 0. */
+static void test_halves(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *group;
+        enum sg_row_split split;
+    } cases[] = {{"a", SG_SPLIT_TRAIN},          {"b", SG_SPLIT_CERTIFY}, {"c", SG_SPLIT_CERTIFY},
+                 {"campaign 7", SG_SPLIT_TRAIN}, {"", SG_SPLIT_CERTIFY},  {"ä", SG_SPLIT_TRAIN}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(sg_split_of_group(cases[i].group), cases[i].split);
+    int n = 0;
+    for (int i = 0; i < 1000; i++) {
+        char group[32];
+        snprintf(group, sizeof(group), "group %d", i);
+        n += sg_split_of_group(group) == SG_SPLIT_CERTIFY;
+    }
+    assert_int_equal(n, 517);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_halves),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_changed),
         cmocka_unit_test(test_refused),
