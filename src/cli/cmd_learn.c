@@ -373,9 +373,9 @@ int sg_verb_screen_learn(int argc, char **argv)
     };
     struct sg_settings settings;
     struct sg_error err;
-    struct learning learning = {.first = 100, .batch = 100, .check = {.top_p = 1}, .test_category = "any"};
-    learning.options.audit = 0.1;
-    learning.options.floor = 0.1;
+    struct learning learning = {.first = 100, .batch = 50, .check = {.top_p = 1}, .test_category = "any"};
+    learning.options.audit = 0.05;
+    learning.options.floor = 0.05;
     if (sg_settings_load(&settings, &err) != SG_OK)
         return sg_say_error(&err, SG_EXIT_FAILURE);
     sg_reasoner_options_init(&learning.reasoner_options, &settings);
@@ -394,11 +394,11 @@ int sg_verb_screen_learn(int argc, char **argv)
         {"reasoning-budget", SG_OPTION_INT, &learning.check.reasoning_budget, "TOKENS",
          "end the reasoning after so many tokens and ask for the decision", 0, 1e6},
         {"first", SG_OPTION_INT, &learning.first, "N", "rows of the first round, drawn by chance (100)", 1, 100000},
-        {"batch", SG_OPTION_INT, &learning.batch, "N", "rows of each later round (100)", 1, 100000},
+        {"batch", SG_OPTION_INT, &learning.batch, "N", "rows of each later round (50)", 1, 100000},
         {"audit", SG_OPTION_DOUBLE, &learning.options.audit, "SHARE",
-         "of the budget: drawn by chance, not learnt from, left to judge and to prove (0.1)", 0, 0.5},
+         "of the budget: drawn by chance, not learnt from, left to judge and to prove (0.05)", 0, 0.5},
         {"floor", SG_OPTION_DOUBLE, &learning.options.floor, "SHARE",
-         "of each round: spread evenly over all rows; 1 draws by chance alone (0.1)", 0.01, 1},
+         "of each round: spread evenly over all rows; 1 draws by chance alone (0.05)", 0.01, 1},
         {"c", SG_OPTION_DOUBLE, &learning.options.c, "C",
          "inverse regularisation of the final fit (by cross-validation)", 1e-4, 1e6},
         {"seed", SG_OPTION_U64, &learning.options.seed, "N", "of all draws", 0, 0},

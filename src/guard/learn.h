@@ -1,10 +1,10 @@
 /* Learning a screen from a reasoner: draw the rows that teach most, ask the reasoner, train, repeat.
  *
  * The first round is drawn by chance. Each later one prefers the rows about which the screen so far is least certain:
- * the row of rank r by distance from the decision has weight exp(-r / round's size), above a floor that every row
+ * the row of rank r by distance from the decision has weight exp(-2 r / round's size), above a floor that every row
  * has. Where violations are rare those are also the rows that look most like one.
  *
- * Beside that, in every round a share is drawn by chance for audits: from rows that were set aside before the first
+ * Before that a share of the budget is drawn by chance for audits: from rows that are set aside before the first
  * answer (a fixed part of the groups that sg_split_of_group keeps for proofs). No screen learns from them, so they
  * show how good it is and may prove what it misses.
  *
