@@ -107,8 +107,10 @@ static enum sg_status take_field(struct loading *loading, const char *name, cons
     size_t i = 0;
     while (i < rows->n_fields && strcmp(rows->fields[i].name, name) != 0)
         i++;
-    if (i == SG_EVAL_MAX_FIELDS)
-        return SG_OK; /* no more slices than that; said in the notes */
+    if (i == SG_EVAL_MAX_FIELDS) {
+        rows->more_fields = true;
+        return SG_OK;
+    }
     struct sg_eval_field *field = &rows->fields[i];
     if (i == rows->n_fields) {
         field->name = own(rows, name, strlen(name));
@@ -348,6 +350,9 @@ enum sg_status sg_eval_rows_open(const char *const *paths, size_t n_paths, const
         if (rows->fields[f].too_many)
             sg_buffer_printf(&rows->notes, "field \"%s\" has more than %d values: no slices of it\n",
                              rows->fields[f].name, SG_EVAL_MAX_VALUES);
+    if (rows->more_fields)
+        sg_buffer_printf(&rows->notes, "the rows have more than %d fields: no slices of the others\n",
+                         SG_EVAL_MAX_FIELDS);
     if (status == SG_OK)
         status = sg_buffer_status(&rows->notes, err);
     free(loading.groups);

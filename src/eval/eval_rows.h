@@ -9,7 +9,7 @@
 #include "input/dataset.h"
 
 #define SG_EVAL_MAX_CATEGORIES 128
-#define SG_EVAL_MAX_FIELDS 64 /* slice fields */
+#define SG_EVAL_MAX_FIELDS 64 /* slice fields; further ones are left out, which a note says */
 #define SG_EVAL_MAX_VALUES 64 /* of one field: beyond it the field makes no slices */
 #define SG_EVAL_TEST_PERCENT 30
 
@@ -46,6 +46,7 @@ struct sg_eval_rows {
     int8_t *truth; /* [n][n_categories] */
     struct sg_eval_field fields[SG_EVAL_MAX_FIELDS];
     size_t n_fields;
+    bool more_fields; /* than there is room for */
     size_t n_unreadable;
     struct sg_buffer notes; /* a line each */
     char test_sha256[65];   /* of the ids and texts of the test split: names it in the record of openings */

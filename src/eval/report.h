@@ -9,7 +9,7 @@
 #define SG_REPORT_SCHEMA 1
 #define SG_EVAL_MAX_TASKS 16
 #define SG_EVAL_MAX_CONFIGS 16
-#define SG_EVAL_MAX_SLICES 96   /* beyond it fields are left out, which the notes say */
+#define SG_EVAL_MAX_SLICES 96   /* of one task; further ones are left out */
 #define SG_EVAL_SLICE_VALUES 16 /* fields with more values make slices only where asked for by name */
 #define SG_REPORT_TEXT_MAX 4000 /* bytes shown of one text */
 

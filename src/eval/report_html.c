@@ -178,8 +178,10 @@ static void put_cost_rows(struct sg_buffer *out, const json_t *configs, size_t t
         {
             double value = number_in(json_object_get(task_in(config, task), rows[k].object), rows[k].member);
             value = strcmp(rows[k].member, "total") == 0 ? value / 1000 : value;
-            sg_buffer_printf(out, isnan(value) ? "<td>n/a</td>" : "<td>%.*f</td>",
-                             strcmp(rows[k].object, "ms") == 0 ? 1 : 0, value);
+            if (isnan(value))
+                sg_buffer_puts(out, "<td>n/a</td>");
+            else
+                sg_buffer_printf(out, strcmp(rows[k].object, "ms") == 0 ? "<td>%.3g</td>" : "<td>%.0f</td>", value);
         }
     }
     sg_buffer_puts(out, "</tr>\n");

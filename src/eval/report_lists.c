@@ -172,7 +172,7 @@ static void put_comparison(struct sg_maker *maker, const struct sg_comparison *c
     json_t *difference = json_object();
     for (int i = 0; i < SG_N_FIGURES; i++)
         sg_put(maker, difference, sg_figure_name(i),
-               sg_interval_json(comparison->difference[i], "n/a in one of them"));
+               sg_interval_json(comparison->difference[i], "in one of the two"));
     sg_put(maker, object, "rows", sg_count(comparison->n));
     sg_put(maker, object, "both_right", sg_count(comparison->both));
     sg_put(maker, object, "neither_right", sg_count(comparison->neither));

@@ -141,7 +141,7 @@ static void time_cell(const json_t *config, const json_t *task, const void *cont
     (void)config;
     (void)context;
     if (json_is_object(ms))
-        snprintf(text, size, "%.4g, 95 %%: %.4g", number_in(ms, "median"), number_in(ms, "p95"));
+        snprintf(text, size, "%.3g, 95 %%: %.3g", number_in(ms, "median"), number_in(ms, "p95"));
     else
         snprintf(text, size, "n/a");
 }
@@ -347,7 +347,7 @@ static void put_attacks(struct sg_buffer *out, const json_t *attacks)
         sg_buffer_printf(out, "%+.3f ", number_in(attack, "change"));
         json_object_foreach(json_object_get(attack, "cleared_by"), stage, n)
             sg_buffer_printf(out, " %s %" JSON_INTEGER_FORMAT, stage, json_integer_value(n));
-        sg_buffer_putc(out, '\n');
+        end_line(out);
     }
     sg_buffer_putc(out, '\n');
 }
