@@ -154,7 +154,7 @@ enum sg_status sg_server_init(struct sg_server *s, const struct sg_remote_option
     s->options.url = s->options.model = s->options.api_key = NULL;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->freed, NULL);
-    atomic_store(&s->jitter, (unsigned)(sg_exchange_now() * 1e3));
+    atomic_store(&s->jitter, (unsigned)(uint64_t)(sg_exchange_now() * 1e3));
     for (; status == SG_OK && s->n_idle < s->options.in_flight; s->n_idle += status == SG_OK)
         status = sg_connection_create(&s->idle[s->n_idle], err);
     if (status != SG_OK)
