@@ -79,9 +79,9 @@ SG_MUST_CHECK enum sg_status sg_guard_check(struct sg_guard *guard, const struct
 /* From any thread or a signal handler: checks in progress end as undecided, "cancelled". */
 void sg_guard_cancel(struct sg_guard *guard);
 
-/* The clearing function alone, for certificates: whether rules or the gate settle it, and what thresholds compare. The
- * evasion gate keeps content from being cleared (SG_CLEARING_NEVER), not from being flagged by its score; where a rule
- * escalates the score is -INFINITY, where nothing was scored +INFINITY. */
+/* The clearing function alone, for certificates: whether rules or the gate settle it, and what thresholds compare.
+ * The evasion gate keeps content from being cleared (SG_CLEARING_NEVER), not from being flagged by its score; where a
+ * rule escalates the score is -INFINITY, where nothing was scored +INFINITY. */
 enum sg_clearing { SG_CLEARING_BY_SCORE, SG_CLEARING_NEVER, SG_CLEARING_ALWAYS, SG_CLEARING_FLAGGED };
 SG_MUST_CHECK enum sg_status sg_guard_clearing(struct sg_guard *guard, const struct sg_content *content,
                                                enum sg_clearing *clearing_out, double *score_out,

@@ -796,7 +796,7 @@ static void test_budget(void **state)
 
 #define TALK(first, last)                                                                                            \
     "{\"messages\":[{\"role\":\"user\",\"content\":\"" first "\"},{\"role\":\"assistant\",\"content\":\"" last "\"}" \
-                                                                                                               "]}"
+    "]}"
 
 static void test_conversation(void **state)
 {
