@@ -80,8 +80,8 @@ struct sg_reasoner *sg_eval_setup_reasoner(const struct sg_eval_setup *setup);
 SG_MUST_CHECK enum sg_status sg_eval_setup_judge(struct sg_eval_setup *setup, size_t task,
                                                  const struct sg_content *content, struct sg_verdict *verdict,
                                                  struct sg_error *err);
-/* What only the configuration knows: mode=score decides the answers by the screen's score; a small model in front of the
- * reasoner is a stage of its own. */
+/* What only the configuration knows: mode=score decides the answers by the screen's score; a small model in front of
+ * the reasoner is a stage of its own. */
 SG_MUST_CHECK enum sg_status sg_eval_setup_settle(const struct sg_eval_setup *setup, struct sg_answer *answers,
                                                   size_t n, struct sg_error *err);
 /* What the report shows of it; new reference. */

@@ -652,3 +652,46 @@ def test_a_server_that_is_gone_ends_the_run(ev, binary, run, policy, data, serve
     done = run(binary, "eval", "--data", rows, "--policy", policy, "--reasoner", url, "--reasoner-model", "m", "--journal",
                tmp_path / "j.jsonl", *everything(tmp_path))
     assert done.returncode == 1 and done.stdout == b"" and b"--resume goes on" in done.stderr
+
+
+def test_two_policies_in_one_file_of_predictions(ev, policy, data, tmp_path):
+    rows = data([{"id": f"r{i}", "text": f"t{i}", "labels": {"hate": i % 2, "spam": int(i > 1)}} for i in range(4)])
+    lines = [{"id": f"r{i}", "violation": v, "policy": {"id": p, "sha256": p * 8}}
+             for i in range(4) for p, v in (("hate", i % 2 == 1), ("spam", i > 2))]
+    predictions = data([*lines, {"id": "r0", "violation": 1, "policy": {"id": "other"}}], "p.jsonl")
+    done = ev("--data", rows, "--label", "hate", "--label", "spam", "--predictions", predictions, "--json",
+              *everything(tmp_path))
+    assert done.returncode == 0, done.errors
+    config = done.report["configurations"][0]
+    assert [t["figures"]["recall"]["value"] for t in config["tasks"]] == [1, 0.5]
+    assert [t["policy"]["id"] for t in config["tasks"]] == ["hate", "spam"]
+    assert config["exact_match"]["value"] == 0.75
+    one = ev("--data", rows, "--label", "hate", "--predictions", predictions, *everything(tmp_path))
+    assert one.returncode == 1 and "second answer" in one.errors  # whose answers are meant?
+
+
+def test_one_of_two_policies_is_replaced(ev, policy, data, tmp_path):
+    rows = data([{"id": f"r{i}", "text": f"t{i}", "labels": {"hate": i % 2, "spam": int(i > 1)}} for i in range(4)])
+    paths = {}
+    for name in ("h1", "h2", "s1"):
+        paths[name] = tmp_path / f"{name}.md"
+        paths[name].write_text(f"Answer 1 or 0. {name}\n")
+    done = ev("--data", rows, "--model", tmp_path / "m.gguf", "--policy", f"hate={paths['h1']}", "--policy",
+              f"spam={paths['s1']}", "--config", "a:", "--config", f"b:policy=hate={paths['h2']}", "--json",
+              *everything(tmp_path))
+    assert done.returncode == 0, done.errors
+    assert [[t["policy"]["id"] for t in c["tasks"]] for c in done.report["configurations"]] == [["h1", "s1"], ["h2", "s1"]]
+    assert [(c["label"], c["b"]) for c in done.report["comparisons"]] == [("hate", "b"), ("spam", "b")]
+    missing = ev("--data", rows, "--model", tmp_path / "m.gguf", "--label", "hate", "--label", "spam", "--policy",
+                 f"hate={paths['h1']}", *everything(tmp_path))
+    assert missing.returncode == 2 and 'no policy for "spam"' in missing.errors
+
+
+def test_the_native_engine(run, binary, policy, data, tiny_model, tmp_path):
+    """A model of random weights: its verdicts mean nothing, but they are real ones."""
+    rows = data([row(i, i % 2, f"text number {i}") for i in range(4)])
+    done = run(binary, "eval", "--data", rows, "--policy", policy, "--model", tiny_model, "--reasoning-budget", "4",
+               "--threads", "1", "--json", *everything(tmp_path))
+    assert done.returncode == 0, done.stderr.decode()
+    task = json.loads(done.stdout)["configurations"][0]["tasks"][0]
+    assert task["answered"] == 4 and task["reasoner_calls"] == 4 and task["tokens"]["prompt"] > 0 and task["ms"]["total"] > 0
