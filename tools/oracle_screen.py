@@ -23,7 +23,7 @@ BITS = 18
 MASK = (1 << 64) - 1
 STEP, SPREAD, PAIR = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0xD6E8FEB86659FD93
 GRAM_SEED, WORD_SEED = 0x243F6A8885A308D3, 0x13198A2E03707344
-VECTORS = pathlib.Path(__file__).resolve().parents[1] / "data/word_vectors.bin"
+DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 
 
 def bucket(h):
@@ -111,12 +111,23 @@ def features(text):
 
 
 def read_vectors():
-    data = VECTORS.read_bytes()
+    data = (DATA / "word_vectors.bin").read_bytes()
     n, dims = struct.unpack_from("<II", data, 8)
     scale = np.frombuffer(data, "<f4", dims, 32).astype(float)
     hashes = np.frombuffer(data, "<u8", n, 32 + 4 * dims)
     table = np.frombuffer(data, "i1", n * dims, 32 + 4 * dims + 8 * n).reshape(n, dims)
     return {int(h): i for i, h in enumerate(hashes)}, table.astype(float) * scale
+
+
+def read_prior():
+    """bucket → weights of the heads."""
+    data = (DATA / "prior_heads.bin").read_bytes()
+    bits, heads, n = struct.unpack_from("<III", data, 8)
+    assert bits == BITS
+    scale = np.frombuffer(data, "<f4", heads, 40).astype(float)
+    buckets = np.frombuffer(data, "<u4", n, 40 + 4 * heads)
+    weights = np.frombuffer(data, "i1", n * heads, 40 + 4 * heads + 4 * n).reshape(n, heads)
+    return dict(zip(buckets.tolist(), weights * scale)), heads
 
 
 def idf8(df, n, lowest_df):
@@ -129,8 +140,9 @@ def blocks(text, index):
     return set(grams) | set(trigrams), set(words), {index[x] for x in lexemes if x in index}
 
 
-def fit_case():
+def fit_case(with_prior):
     """A toy corpus; margins of an unweighted fit at C = 10 and vector scale 0.6, weights not rounded to 8 bits."""
+    prior, n_heads = read_prior() if with_prior else ({}, 0)
     random.seed(4)
     bad = "cheap pills winner prize claim cash offer urgent viagra casino bonus loan".split()
     good = "meeting lunch tomorrow report school weather garden music train dinner paper friend".split()
@@ -166,15 +178,25 @@ def fit_case():
     unit = 1 / ((np.sqrt(((d - mean) ** 2).mean(0)) + 1e-6) * math.sqrt(d.shape[1]))
     columns = {b: i for i, b in enumerate(sorted(df))}
 
-    def row(r):
-        x = np.zeros(len(columns) + d.shape[1])
+    def raw(r):
+        x, heads = np.zeros(len(columns)), np.zeros(n_heads)
         for part in r[:2]:
-            q = {b: idf8(df[b], n, 1) for b in part if b in columns}
+            q = {b: idf8(df[b], n, 1) if b in df else 255 for b in part if b in df or b in prior}
             norm = math.sqrt(sum(v * v for v in q.values())) or 1
             for b, v in q.items():
-                x[columns[b]] += v / norm
-        x[len(columns):] = (dense(r[2]) - mean) * unit * 0.6
-        return x
+                if b in columns:
+                    x[columns[b]] += v / norm
+                if b in prior:
+                    heads += v / norm * prior[b]
+        return x, heads
+
+    h = np.array([raw(r)[1] for r in rows])
+    head_mean, head_sd = h.mean(0), h.std(0)
+
+    def row(r):
+        x, heads = raw(r)
+        heads = (heads - head_mean) / (head_sd + 1e-6) * 0.3 / math.sqrt(max(n_heads, 1))
+        return np.concatenate([x, (dense(r[2]) - mean) * unit * 0.6, heads])
 
     x = np.array([row(r) for r in rows])
     model = LogisticRegression(C=10, solver="liblinear", tol=1e-6, max_iter=1000, intercept_scaling=1).fit(x, values)
@@ -219,7 +241,8 @@ def main():
         print(json.dumps({"features": {"text": text, "grams": sorted(grams), "trigrams": sorted(trigrams),
                                        "words": sorted(words),
                                        "lexemes": sorted(index[x] for x in lexemes if x in index)}}))
-    print(json.dumps({"fit": fit_case()}))
+    print(json.dumps({"fit": fit_case(False)}))
+    print(json.dumps({"fit": fit_case(True)}))
     print(json.dumps({"calibration": calibration_case()}))
 
 

@@ -59,6 +59,7 @@ struct sg_screen_options {
     const char *policy_sha256;
     double c;            /* inverse regularisation; 0: chosen by cross-validation among a few */
     double vector_scale; /* how much the word vectors count; 0: chosen likewise. With both given nothing is tried */
+    bool no_prior;       /* leave out what other sets teach about kinds of harm (data/README.md says which sets) */
     int threads;
     uint64_t seed;
     void (*progress)(void *context, const char *what, double done); /* may be NULL */

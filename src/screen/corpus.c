@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 
+/* How much the prior heads count beside the n-grams. 0.3 against none: +0.035 average precision on the 2022
+ * moderation set with a thousand labels, nothing lost where there are more. */
+#define PRIOR_SCALE 0.3
+
 /* An n-gram of one text. */
 struct entry {
     uint32_t key; /* kind << SG_BUCKET_BITS_MAX | bucket */
@@ -132,14 +136,17 @@ static uint8_t idf_of(uint32_t df, size_t n_texts, double highest)
     return (uint8_t)fmax(1, round(255 * (log((1 + n) / (1 + fmin(df, n))) + 1) / highest));
 }
 
-/* An n-gram that no training text has counts nowhere; a word of the vocabulary has its meaning all the same. */
+/* An n-gram that neither a training text nor the prior heads have counts nowhere; a word of the vocabulary has its
+ * meaning all the same. */
 static void make_idf(struct sg_corpus *corpus, const struct counting *counting)
 {
     size_t buckets = (size_t)1 << corpus->bucket_bits;
     double n = (double)corpus->n_texts, highest = log((1 + n) / 2) + 1, highest_lexeme = log(1 + n) + 1;
     for (size_t b = 0; b < buckets; b++) {
-        if (counting->df[b] == 0)
+        if (counting->df[b] == 0) {
+            corpus->idf[b] = corpus->prior_rows[b] >= 0 ? 255 : 0;
             continue;
+        }
         corpus->idf[b] = idf_of(counting->df[b], corpus->n_texts, highest);
         corpus->columns[b] = ++corpus->n_columns;
         if (counting->tri_df[b])
@@ -184,12 +191,22 @@ static uint8_t idf_of_key(const struct sg_corpus *corpus, uint32_t key)
     return kind_of(key) == SG_LEXEMES ? corpus->lexeme_idf[bucket_of(key)] : corpus->idf[bucket_of(key)];
 }
 
-/* One row: the n-grams' values, the mean of the vectors as it is, the bias. Returns the node behind it. */
+/* Most dense values of a text. */
+#define MAX_DENSE (SG_VECTORS_MAX_DIMS + SG_PRIOR_MAX_HEADS)
+
+static uint32_t n_dense(const struct sg_corpus *corpus)
+{
+    return sg_vectors()->n_dims + corpus->n_heads;
+}
+
+/* One row: the n-grams' values, the mean of the vectors and the heads' values as they are, the bias. Returns the node
+ * behind it. */
 static struct feature_node *make_row(const struct sg_corpus *corpus, const struct entry *entry,
                                      const struct entry *end, struct feature_node *node)
 {
     const struct sg_vectors *vectors = sg_vectors();
-    double norm[SG_N_BLOCKS] = {0}, dense[SG_VECTORS_MAX_DIMS] = {0};
+    const struct sg_prior *prior = sg_prior();
+    double norm[SG_N_BLOCKS] = {0}, dense[MAX_DENSE] = {0};
     for (const struct entry *e = entry; e < end; e++) {
         double q = idf_of_key(corpus, e->key);
         norm[sg_block_of(kind_of(e->key))] += q * q;
@@ -198,13 +215,16 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
         double value = idf_of_key(corpus, entry->key) / sqrt(norm[sg_block_of(kind_of(entry->key))]);
         if (kind_of(entry->key) != SG_LEXEMES) {
             *node++ = (struct feature_node){(int)corpus->columns[bucket_of(entry->key)], value};
+            int32_t row = corpus->prior_rows[bucket_of(entry->key)];
+            for (uint32_t h = 0; row >= 0 && h < corpus->n_heads; h++)
+                dense[vectors->n_dims + h] += value * prior->weights[(size_t)row * prior->n_heads + h];
             continue;
         }
         const int8_t *vector = vectors->vectors + (size_t)bucket_of(entry->key) * vectors->n_dims;
         for (uint32_t d = 0; d < vectors->n_dims; d++)
             dense[d] += value * vector[d] * (double)vectors->scale[d];
     }
-    for (uint32_t d = 0; d < vectors->n_dims; d++)
+    for (uint32_t d = 0; d < n_dense(corpus); d++)
         *node++ = (struct feature_node){sg_corpus_dense_index(corpus) + (int)d, dense[d]};
     *node++ = (struct feature_node){sg_corpus_bias_index(corpus), 1};
     *node++ = (struct feature_node){-1, 0};
@@ -214,15 +234,15 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
 /* Dense values of text t. */
 static struct feature_node *dense_of(const struct sg_corpus *corpus, size_t t)
 {
-    return corpus->nodes + corpus->starts[t + 1] - 2 - sg_vectors()->n_dims;
+    return corpus->nodes + corpus->starts[t + 1] - 2 - n_dense(corpus);
 }
 
-/* Dense values to mean 0, and to length about 1 for all of a text's together. */
+/* Dense values to mean 0, and to length about 1 for a text's vector, PRIOR_SCALE for its heads. */
 static void whiten(struct sg_corpus *corpus)
 {
     uint32_t n_dims = sg_vectors()->n_dims;
     double n = (double)corpus->n_texts;
-    for (uint32_t d = 0; d < n_dims; d++) {
+    for (uint32_t d = 0; d < n_dense(corpus); d++) {
         double sum = 0, squares = 0;
         for (size_t t = 0; t < corpus->n_texts; t++)
             sum += dense_of(corpus, t)[d].value;
@@ -232,7 +252,8 @@ static void whiten(struct sg_corpus *corpus)
             node->value -= corpus->dense_mean[d];
             squares += node->value * node->value;
         }
-        corpus->dense_unit[d] = 1 / ((sqrt(squares / n) + 1e-6) * sqrt((double)n_dims));
+        double length = d < n_dims ? 1 / sqrt((double)n_dims) : PRIOR_SCALE / sqrt((double)corpus->n_heads);
+        corpus->dense_unit[d] = length / (sqrt(squares / n) + 1e-6);
         for (size_t t = 0; t < corpus->n_texts; t++)
             dense_of(corpus, t)[d].value *= corpus->dense_unit[d];
     }
@@ -248,16 +269,21 @@ void sg_corpus_set_vector_scale(struct sg_corpus *corpus, double scale)
     corpus->vector_scale = scale;
 }
 
-void sg_corpus_fold(const struct sg_corpus *corpus, const double *dense_weights, double *word_weights_out,
-                    double *bias_out)
+void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double *bucket_weights_out,
+                    double *word_weights_out, double *bias_out)
 {
     const struct sg_vectors *vectors = sg_vectors();
-    double direction[SG_VECTORS_MAX_DIMS];
-    *bias_out = 0;
-    for (uint32_t d = 0; d < vectors->n_dims; d++) {
-        double weight = dense_weights[d] * corpus->vector_scale * corpus->dense_unit[d];
-        *bias_out -= weight * corpus->dense_mean[d];
-        direction[d] = weight * (double)vectors->scale[d];
+    const struct sg_prior *prior = sg_prior();
+    const double *dense = fitted + sg_corpus_dense_index(corpus) - 1;
+    double direction[MAX_DENSE];
+    *bias_out = fitted[sg_corpus_bias_index(corpus) - 1];
+    for (uint32_t d = 0; d < n_dense(corpus); d++) {
+        direction[d] = dense[d] * corpus->dense_unit[d];
+        if (d < vectors->n_dims)
+            direction[d] *= corpus->vector_scale;
+        *bias_out -= direction[d] * corpus->dense_mean[d];
+        if (d < vectors->n_dims)
+            direction[d] *= (double)vectors->scale[d];
     }
     for (uint32_t w = 0; w < vectors->n_words; w++) {
         const int8_t *vector = vectors->vectors + (size_t)w * vectors->n_dims;
@@ -266,11 +292,30 @@ void sg_corpus_fold(const struct sg_corpus *corpus, const double *dense_weights,
             sum += direction[d] * vector[d];
         word_weights_out[w] = sum;
     }
+    for (size_t b = 0; b < (size_t)1 << corpus->bucket_bits; b++) {
+        int32_t row = corpus->prior_rows[b];
+        double sum = corpus->columns[b] ? fitted[corpus->columns[b] - 1] : 0;
+        for (uint32_t h = 0; row >= 0 && h < corpus->n_heads; h++)
+            sum += direction[vectors->n_dims + h] * prior->weights[(size_t)row * prior->n_heads + h];
+        bucket_weights_out[b] = sum;
+    }
+}
+
+static void use_prior(struct sg_corpus *corpus, bool wanted)
+{
+    const struct sg_prior *prior = sg_prior();
+    for (size_t b = 0; b < (size_t)1 << corpus->bucket_bits; b++)
+        corpus->prior_rows[b] = -1;
+    if (!wanted || prior->bucket_bits != corpus->bucket_bits)
+        return;
+    corpus->n_heads = prior->n_heads;
+    for (uint32_t i = 0; i < prior->n_buckets; i++)
+        corpus->prior_rows[prior->buckets[i]] = (int32_t)i;
 }
 
 static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting *counting, struct sg_error *err)
 {
-    size_t most = counting->n + (sg_vectors()->n_dims + 2) * corpus->n_texts;
+    size_t most = counting->n + (n_dense(corpus) + 2) * corpus->n_texts;
     corpus->nodes = malloc(most * sizeof *corpus->nodes);
     if (!corpus->nodes)
         return sg_fail(err, SG_ENOMEM, "out of memory for %zu features", most);
@@ -285,7 +330,7 @@ static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting 
     return SG_OK;
 }
 
-enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories,
+enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories, bool prior,
                                 struct sg_corpus *corpus, struct sg_error *err)
 {
     memset(corpus, 0, sizeof *corpus);
@@ -304,17 +349,20 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
     };
     corpus->idf = calloc(buckets, 1);
     corpus->columns = calloc(buckets, sizeof *corpus->columns);
+    corpus->prior_rows = malloc(buckets * sizeof *corpus->prior_rows);
     corpus->seen = calloc(buckets / 8, 1);
     corpus->lexeme_idf = calloc(SG_VECTORS_MAX_WORDS, 1);
     corpus->starts = malloc((corpus->n_texts + 1) * sizeof *corpus->starts);
-    corpus->dense_mean = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_mean);
-    corpus->dense_unit = calloc(SG_VECTORS_MAX_DIMS, sizeof *corpus->dense_unit);
+    corpus->dense_mean = calloc(MAX_DENSE, sizeof *corpus->dense_mean);
+    corpus->dense_unit = calloc(MAX_DENSE, sizeof *corpus->dense_unit);
     if (!counting.counts || !counting.df || !counting.tri_df || !counting.lexeme_df || !counting.starts ||
-        !corpus->idf || !corpus->columns || !corpus->seen || !corpus->lexeme_idf || !corpus->starts ||
-        !corpus->dense_mean || !corpus->dense_unit)
+        !corpus->idf || !corpus->columns || !corpus->prior_rows || !corpus->seen || !corpus->lexeme_idf ||
+        !corpus->starts || !corpus->dense_mean || !corpus->dense_unit)
         status = sg_fail(err, SG_ENOMEM, "out of memory for the counts of %zu texts", corpus->n_texts);
-    if (status == SG_OK)
+    if (status == SG_OK) {
+        use_prior(corpus, prior);
         status = count_texts(&counting, err);
+    }
     if (status == SG_OK) {
         make_idf(corpus, &counting);
         status = make_unseen_share(corpus, &counting, err);
@@ -337,6 +385,7 @@ void sg_corpus_destroy(struct sg_corpus *corpus)
     free(corpus->texts);
     free(corpus->idf);
     free(corpus->columns);
+    free(corpus->prior_rows);
     free(corpus->lexeme_idf);
     free(corpus->dense_mean);
     free(corpus->dense_unit);

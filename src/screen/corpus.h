@@ -2,6 +2,7 @@
 #ifndef SG_SCREEN_CORPUS_H
 #define SG_SCREEN_CORPUS_H
 
+#include "screen/prior.h"
 #include "screen/screen_internal.h"
 #include "screen/vectors.h"
 
@@ -18,7 +19,9 @@ struct sg_corpus {
     uint32_t n_columns;
     struct feature_node *nodes; /* rows of LIBLINEAR: column → value, the dense ones, the bias, -1 */
     size_t *starts;             /* [n_texts + 1] first node of each */
-    double vector_scale;        /* of the dense values */
+    int32_t *prior_rows;        /* [buckets] row of the prior heads' table, or -1; all -1 without them */
+    uint32_t n_heads;           /* dense values behind the vectors' */
+    double vector_scale;        /* of the vectors' dense values */
     double *dense_mean,
         *dense_unit; /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * vector_scale */
 };
@@ -32,19 +35,19 @@ static inline int sg_corpus_dense_index(const struct sg_corpus *corpus)
 /* Index of LIBLINEAR's bias, which is 1 in every row. */
 static inline int sg_corpus_bias_index(const struct sg_corpus *corpus)
 {
-    return sg_corpus_dense_index(corpus) + (int)sg_vectors()->n_dims;
+    return sg_corpus_dense_index(corpus) + (int)(sg_vectors()->n_dims + corpus->n_heads);
 }
 
 /* Multiply the dense values so that they have this scale; 0 leaves them out. No fit may run meanwhile. */
 void sg_corpus_set_vector_scale(struct sg_corpus *corpus, double scale);
 
-/* What the fitted weights of the dense values are for each word of the vocabulary, and for the bias. */
-void sg_corpus_fold(const struct sg_corpus *corpus, const double *dense_weights, double *word_weights_out,
-                    double *bias_out);
+/* What LIBLINEAR fitted, as weights of buckets and of the vocabulary's words, and the bias. */
+void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double *bucket_weights_out,
+                    double *word_weights_out, double *bias_out);
 
 /* Features of the folded reading of every text. */
 SG_MUST_CHECK enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories,
-                                              struct sg_corpus *corpus, struct sg_error *err);
+                                              bool prior, struct sg_corpus *corpus, struct sg_error *err);
 void sg_corpus_destroy(struct sg_corpus *corpus);
 
 /* Row of an example's text, which must be one of the texts that the corpus was made of. */

@@ -79,18 +79,22 @@ static enum sg_status take_weights(const struct sg_corpus *corpus, const double 
                                    struct sg_screen_model *model, int8_t *weights, int8_t *lexeme_weights,
                                    struct sg_error *err)
 {
-    double *words = malloc(SG_VECTORS_MAX_WORDS * sizeof *words), dense_bias;
-    if (!words)
-        return sg_fail(err, SG_ENOMEM, "out of memory for the words' weights");
-    sg_corpus_fold(corpus, fitted + sg_corpus_dense_index(corpus) - 1, words, &dense_bias);
-    model->bias = fitted[sg_corpus_bias_index(corpus) - 1] + dense_bias;
-    model->scale = quantum(fitted, corpus->n_columns);
-    for (size_t b = 0; b < (size_t)1 << corpus->bucket_bits; b++)
-        weights[b] = corpus->columns[b] ? quantised(fitted[corpus->columns[b] - 1], model->scale) : 0;
+    size_t n_buckets = (size_t)1 << corpus->bucket_bits;
+    double *words = malloc(SG_VECTORS_MAX_WORDS * sizeof *words), *buckets = malloc(n_buckets * sizeof *buckets);
+    if (!words || !buckets) {
+        free(words);
+        free(buckets);
+        return sg_fail(err, SG_ENOMEM, "out of memory for the weights of a fit");
+    }
+    sg_corpus_fold(corpus, fitted, buckets, words, &model->bias);
+    model->scale = quantum(buckets, n_buckets);
+    for (size_t b = 0; b < n_buckets; b++)
+        weights[b] = quantised(buckets[b], model->scale);
     model->lexeme_scale = quantum(words, sg_vectors()->n_words);
     for (size_t w = 0; w < sg_vectors()->n_words; w++)
         lexeme_weights[w] = quantised(words[w], model->lexeme_scale);
     free(words);
+    free(buckets);
     return SG_OK;
 }
 
@@ -593,7 +597,7 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
         status = sg_pool_create(options->threads, &pool, err);
     if (status == SG_OK) {
         say(options, "reading", 0);
-        status = sg_corpus_create(categories, n_categories, &corpus, err);
+        status = sg_corpus_create(categories, n_categories, !options->no_prior, &corpus, err);
     }
     while (status == SG_OK && n < n_categories) {
         status = task_init(tasks + n, categories + n, &corpus, options, err);

@@ -5,23 +5,13 @@
  */
 #include "screen/vectors.h"
 
+#include "screen/incbin.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
-/* clang-format off */
-__asm__(".section .rodata, \"a\"\n"
-        ".balign 16\n"
-        ".global sg_word_vectors_file\n"
-        "sg_word_vectors_file:\n"
-        ".incbin \"" SG_WORD_VECTORS "\"\n"
-        ".global sg_word_vectors_end\n"
-        "sg_word_vectors_end:\n"
-        ".byte 0\n"
-        ".text\n");
-/* clang-format on */
-
-extern const unsigned char sg_word_vectors_file[], sg_word_vectors_end[];
+SG_INCBIN(sg_word_vectors, SG_WORD_VECTORS);
 
 struct head {
     char magic[8];
@@ -34,7 +24,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void make_table(void)
 {
-    const struct head *head = (const struct head *)sg_word_vectors_file;
+    const struct head *head = (const struct head *)sg_word_vectors_start;
     assert(memcmp(head->magic, "SGWORDS1", 8) == 0);
     assert(head->n_words <= SG_VECTORS_MAX_WORDS && head->n_dims <= SG_VECTORS_MAX_DIMS && head->n_dims % 2 == 0);
     table.n_words = head->n_words;

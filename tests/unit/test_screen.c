@@ -162,7 +162,7 @@ static void read_set(struct set *set)
 static struct sg_screen *train(const struct set *set, double c, double vector_scale)
 {
     struct sg_screen_category category = {"any", set->examples, set->n};
-    struct sg_screen_options options = {.c = c, .vector_scale = vector_scale, .threads = 1};
+    struct sg_screen_options options = {.c = c, .vector_scale = vector_scale, .no_prior = true, .threads = 1};
     struct sg_screen *screen;
     ok(sg_screen_train(&category, 1, &options, &screen, &err));
     return screen;
@@ -180,22 +180,32 @@ static struct sg_screen_score score(const struct sg_screen *screen, size_t categ
     return score;
 }
 
+/* Without the prior heads, and with them. */
 static void fit_is_the_oracles(void **state)
 {
     (void)state;
-    struct set set;
-    read_set(&set);
-    struct sg_screen *screen = train(&set, json_number_value(json_object_get(set.json, "c")),
-                                     json_number_value(json_object_get(set.json, "vector_scale")));
-    json_t *probes = json_object_get(set.json, "probes"), *margins = json_object_get(set.json, "margins");
-    for (size_t i = 0; i < json_array_size(probes); i++) {
-        double want = json_number_value(json_array_get(margins, i));
-        double got = score(screen, 0, json_string_value(json_array_get(probes, i))).margin;
-        if (!(fabs(got - want) < 0.02 + 0.01 * fabs(want))) /* 8-bit weights */
-            fail_msg("probe %zu: margin %.4f, expected %.4f", i, got, want);
+    for (int with_prior = 0; with_prior < 2; with_prior++) {
+        struct set set;
+        read_set(&set);
+        json_t *want = oracle("fit", with_prior);
+        struct sg_screen_category category = {"any", set.examples, set.n};
+        struct sg_screen_options options = {.c = json_number_value(json_object_get(want, "c")),
+                                            .vector_scale = json_number_value(json_object_get(want, "vector_scale")),
+                                            .no_prior = !with_prior,
+                                            .threads = 1};
+        struct sg_screen *screen;
+        ok(sg_screen_train(&category, 1, &options, &screen, &err));
+        json_t *probes = json_object_get(want, "probes"), *margins = json_object_get(want, "margins");
+        for (size_t i = 0; i < json_array_size(probes); i++) {
+            double margin = json_number_value(json_array_get(margins, i));
+            double got = score(screen, 0, json_string_value(json_array_get(probes, i))).margin;
+            if (!(fabs(got - margin) < 0.02 + 0.01 * fabs(margin))) /* 8-bit weights */
+                fail_msg("prior %d, probe %zu: margin %.4f, expected %.4f", with_prior, i, got, margin);
+        }
+        sg_screen_close(screen);
+        json_decref(want);
+        json_decref(set.json);
     }
-    sg_screen_close(screen);
-    json_decref(set.json);
 }
 
 static void weights_count_like_copies(void **state)
@@ -279,7 +289,7 @@ static void categories_do_not_mix(void **state)
         other[i].value = strstr(other[i].text, "the") != NULL;
     }
     struct sg_screen_category categories[] = {{"any", set.examples, set.n}, {"article", other, set.n}};
-    struct sg_screen_options options = {.c = 10, .vector_scale = 0.6, .threads = 1, .policy_sha256 = NULL};
+    struct sg_screen_options options = {.c = 10, .vector_scale = 0.6, .no_prior = true, .threads = 1};
     struct sg_screen *both, *one = train(&set, 10, 0.6);
     ok(sg_screen_train(categories, 2, &options, &both, &err));
     assert_int_equal(sg_screen_n_categories(both), 2);
