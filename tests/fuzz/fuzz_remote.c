@@ -1,5 +1,5 @@
-/* Any bytes as what a chat server answers: an event stream, fed in two pieces, then the reply that was put together of
- * it, split into channels, read under a policy of each kind, and weighed by its log probabilities. */
+/* Any bytes as what a chat server answers: an event stream, fed in two pieces, then the reply that was put together
+ * of it, split into channels, read under a policy of each kind, and weighed by its log probabilities. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
