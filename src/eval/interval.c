@@ -9,7 +9,7 @@
 
 const char *sg_interval_method_name(enum sg_interval_method method)
 {
-    static const char *const names[] = {"none", "exact", "exact over groups", "bootstrap"};
+    static const char *const names[] = {"none", "exact", "exact over effective rows", "bootstrap"};
     return names[method];
 }
 
@@ -168,8 +168,25 @@ static bool in_share(int figure, const struct sg_point *point, bool *whole, bool
     }
 }
 
-/* Exact bounds of a share that is 0 or 1, over the groups that its rows come from; or over rows when no two of them
- * share a group. False when the figure is no share. */
+/* As many independent rows as would make the share vary as much as it does when groups are resampled (Korn and
+ * Graubard 1998, without their factor for the degrees of freedom); the number of groups where resampling says
+ * nothing. */
+static uint64_t effective_rows(const struct resampler *resampler, int figure, uint64_t n_part, uint64_t n_whole,
+                               uint64_t n_groups)
+{
+    const double *values = resampler->values[figure];
+    size_t n = resampler->n_values[figure];
+    double share = (double)n_part / (double)n_whole, sum = 0;
+    if (n_part == 0 || n_part == n_whole || n < 2)
+        return n_groups;
+    for (size_t i = 0; i < n; i++)
+        sum += (values[i] - share) * (values[i] - share);
+    double rows = share * (1 - share) * (double)n / sum;
+    return rows < (double)n_whole ? (uint64_t)fmax(rows, 1) : n_whole; /* also when sum is 0 */
+}
+
+/* Exact bounds of a share: over its rows where no two of them are of one group, else over as many rows as they are
+ * worth. False when the figure is no share. */
 static bool exact_figure(const struct resampler *resampler, const struct sg_points *points, int figure,
                          double confidence, struct sg_interval *out)
 {
@@ -186,14 +203,14 @@ static bool exact_figure(const struct resampler *resampler, const struct sg_poin
         n_part += part;
         n_groups += seen[resampler->group[i]]++ == 0;
     }
-    if (n_whole == n_groups) {
-        *out = sg_exact_share(n_part, n_whole, confidence);
+    *out = sg_exact_share(n_part, n_whole, confidence);
+    if (n_whole == n_groups)
         return true;
-    }
-    if (n_part != 0 && n_part != n_whole)
-        return false;
-    *out = sg_exact_share(n_part ? n_groups : 0, n_groups, confidence);
-    out->method = out->method == SG_INTERVAL_EXACT ? SG_INTERVAL_EXACT_GROUPS : out->method;
+    uint64_t n = effective_rows(resampler, figure, n_part, n_whole, n_groups);
+    double tail = (1 - confidence) / 2, hits = out->value * (double)n; /* rounded outwards */
+    out->low = sg_clopper_pearson_lower((uint64_t)(hits + 1e-9), n, tail);
+    out->high = sg_clopper_pearson_upper((uint64_t)ceil(hits - 1e-9), n, tail);
+    out->method = SG_INTERVAL_EFFECTIVE;
     return true;
 }
 
@@ -209,7 +226,7 @@ static void bound_f1(const struct resampler *resampler, const struct sg_points *
         return;
     f1->low = precision.low + recall.low > 0 ? 2 * precision.low * recall.low / (precision.low + recall.low) : 0;
     f1->high = 2 * precision.high * recall.high / (precision.high + recall.high);
-    f1->method = precision.method == recall.method ? precision.method : SG_INTERVAL_EXACT_GROUPS;
+    f1->method = precision.method == recall.method ? precision.method : SG_INTERVAL_EFFECTIVE;
 }
 
 static size_t count_violating_groups(const struct resampler *resampler, const struct sg_points *points)

@@ -1,11 +1,11 @@
-/* How far chance alone may move a figure: intervals of a given confidence, exact where the rows allow it, else by
- * resampling whole groups.
+/* How far chance alone may move a figure: intervals of a given confidence.
  *
  * Rows of one group (a template, a campaign, near-duplicates) are not independent: treating them so makes intervals
- * too narrow. So shares are given exact (Clopper–Pearson) intervals only where every row is its own group, and
- * everything else is resampled by group (percentile bootstrap). Where all resamples give the same value, as with no
- * mistakes at all, the bootstrap knows nothing; exact bounds over groups stand in where there are any, else there is
- * no interval. */
+ * too narrow. Shares have exact (Clopper–Pearson) intervals: over their rows where every row is its own group, else
+ * over as many rows as they are worth, by how much the share varies when whole groups are resampled. Other figures
+ * have the percentiles of resampled groups (bootstrap). Where all resamples give the same value, as with no mistakes
+ * at all, the bootstrap knows nothing: a share then rests on the number of groups, F1 on the bounds of its two
+ * shares, and the rest has no interval. */
 #ifndef SG_EVAL_INTERVAL_H
 #define SG_EVAL_INTERVAL_H
 
@@ -19,11 +19,11 @@
 
 enum sg_interval_method {
     SG_INTERVAL_NONE,
-    SG_INTERVAL_EXACT,        /* Clopper–Pearson over rows */
-    SG_INTERVAL_EXACT_GROUPS, /* … over groups: the bootstrap gave one value only */
+    SG_INTERVAL_EXACT,     /* Clopper–Pearson over rows */
+    SG_INTERVAL_EFFECTIVE, /* … over effective rows: groups have several */
     SG_INTERVAL_BOOTSTRAP
 };
-/* "exact", "exact over groups", "bootstrap", "none" */
+/* "exact", "exact over effective rows", "bootstrap", "none" */
 const char *sg_interval_method_name(enum sg_interval_method method);
 
 struct sg_interval {

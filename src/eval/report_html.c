@@ -447,9 +447,10 @@ static void put_head(struct sg_buffer *out, const json_t *report)
     if (json_is_integer(json_object_get(data, "sample")))
         sg_buffer_puts(out, "; a random sample");
     sg_buffer_printf(out,
-                     ".</p>\n<p class=\"dim\">%s. Intervals: %g %%; exact where the rows of a share are all of "
-                     "different groups, else from %" PRId64 " resamples of groups (~: fewer than %d groups with a "
-                     "violation). An undecided row is not found in recall and F1; \"held\" counts it as not let "
+                     ".</p>\n<p class=\"dim\">%s. Intervals: %g %%; of shares exact, over as many rows as the "
+                     "groups are worth; of F1, AUPRC, AUROC, ECE and differences from %" PRId64
+                     " resamples of groups (~: fewer than %d groups with a violation). An undecided row is not found "
+                     "in recall and F1; \"held\" counts it as not let "
                      "through. A missing label is unknown and not counted.</p>\n",
                      text_in(report, "made_by"), 100 * number_in(json_object_get(report, "intervals"), "confidence"),
                      count_in(json_object_get(report, "intervals"), "resamples"), SG_FEW_GROUPS);

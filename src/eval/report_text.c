@@ -423,8 +423,9 @@ void sg_report_text(const json_t *report, struct sg_buffer *out)
     put_attacks(out, json_object_get(report, "attacks"));
     put_checks(out, json_object_get(report, "checks"));
     sg_buffer_printf(out,
-                     "Intervals: %g %%; exact for shares of rows that are all of different groups, else from %" PRId64
-                     " resamples of groups\n(~: fewer than %d groups with a violation, take it with care). Undecided "
-                     "rows are not found in recall and\nF1; \"held\" counts them as not let through.\n",
+                     "Intervals: %g %%. Shares: exact, where groups have several rows over as many rows as these are "
+                     "worth; F1, AUPRC,\nAUROC, ECE and differences: from %" PRId64
+                     " resamples of groups (~: fewer than %d groups with a violation, take it with\ncare). Undecided "
+                     "rows are not found in recall and F1; \"held\" counts them as not let through.\n",
                      100 * number_in(intervals, "confidence"), count_in(intervals, "resamples"), SG_FEW_GROUPS);
 }
