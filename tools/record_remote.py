@@ -5,7 +5,9 @@ usage: record_remote.py SAFEGUARD URL MODEL ORIGIN OUT.json
 
 ORIGIN says in words which server and model answered. Stands between the program and the server, and writes down each
 request's body and the bytes of its answer. What the answers mean is worked out here a second time, in the plainest way
-(the last token that is 0 or 1 and its alternatives), so that the tests compare with something other than the program.
+(the last token that begins Yes or No, and its alternatives), so that the tests compare with something other than the
+program. A small model does not answer so by itself: give llama-server a grammar that ends in ("Yes" | "No"), and --alias,
+or it names the model by its path (the recordings in tests/e2e/data were shortened to the file's name).
 Needs: Python's standard library."""
 
 import http.client
