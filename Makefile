@@ -2,7 +2,7 @@
 BUILD ?= build
 MESON_FLAGS ?=
 
-.PHONY: help setup build demo test test-san bench simulate fuzz lint clean
+.PHONY: help setup build demo test test-san bench simulate cascade-example fuzz lint clean
 
 help:
 	@echo "make demo      install what is needed, build, judge three policies with a small model"
@@ -12,6 +12,7 @@ help:
 	@echo "make fuzz      every fuzz target for FUZZ_SECONDS (default 600) each"
 	@echo "make bench     speed on a random-weight model of the 20b shape (12 GB of disk in BENCH_FOLDER; LLAMA_BENCH)"
 	@echo "make simulate  do certificates keep their promises: 2,000 draws of each case (minutes)"
+	@echo "make cascade-example  docs/cascade.md's example anew (needs the labelled data: SG_SHARED, default ../shared)"
 	@echo "make lint      include order, formatting"
 
 setup:
@@ -19,7 +20,7 @@ setup:
 
 # Configured anew when packages were installed since: what is there decides which tests are built.
 $(BUILD)/build.ninja: $(wildcard .installed) | setup
-	@meson setup $(MESON_FLAGS) $(if $(wildcard $(BUILD)/meson-private),--wipe) $(BUILD)
+	@meson setup $(MESON_FLAGS) $(if $(wildcard $(BUILD)/meson-private/coredata.dat),--wipe) $(BUILD)
 
 build: setup $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -42,6 +43,11 @@ test-san:
 simulate: build
 	@ninja -C $(BUILD) src/certify/simulate_certify
 	@$(BUILD)/src/certify/simulate_certify $(or $(DRAWS),2000)
+
+cascade-example:
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory build
+	@tools/cascade_example.py --safeguard $(BUILD)/safeguard --data $(or $(SG_SHARED),../shared)/data --write
 
 fuzz:
 	@tools/setup.sh test sanitizers
