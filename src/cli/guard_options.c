@@ -92,7 +92,8 @@ enum sg_status sg_guard_stage_open(const struct sg_guard_cli *options, const str
     enum sg_status status = SG_OK;
     if (options->small_model) {
         struct sg_reasoner_options small = *reasoner;
-        small.remote = (struct sg_remote_options){0};
+        bool replays = strncmp(options->small_model, "replay:", 7) == 0;
+        small.remote = (struct sg_remote_options){.url = replays ? options->small_model : NULL};
         small.model_name = options->small_model;
         status = sg_reasoner_options_open(&small, &stage->models[0], &stage->reasoners[0], err);
         if (status == SG_OK)

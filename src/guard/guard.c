@@ -441,13 +441,21 @@ static const struct sg_certificate_reasoner *claims_of(const struct sg_guard *gu
 static bool may_decide(struct check *check, struct sg_verdict *answer)
 {
     const struct sg_certificate_reasoner *claims = claims_of(check->guard, answer);
-    if (!claims || answer->decision == SG_UNDECIDED || isnan(answer->p_violation) || check->audited ||
+    if (!claims || answer->decision == SG_UNDECIDED || isnan(answer->p_violation) ||
         check->look.rules.any[SG_RULE_ESCALATE])
         return false;
     double below = threshold_of(&claims->miss), above = threshold_of(&claims->flag), p = answer->p_violation;
     bool clears = !isnan(below) && p < below && !check->look.evasive, flags = !isnan(above) && p >= above;
     if (clears == flags)
         return false;
+    if (clears && check->drawn) { /* a stage of the clearing function like the others */
+        check->audited = true;
+        count(check->guard, &check->guard->counts.audited, 1);
+        sg_buffer_clear(&check->why);
+        say(check, "reasoner %.60s would have cleared it and it was drawn for the audit; p_violation %.4f",
+            answer->model_name, p);
+        return false;
+    }
     sg_buffer_clear(&check->why);
     say(check, "p_violation %.4f is %sbelow %.4f: ", p, clears ? "" : "not ", clears ? below : above);
     say_claim(check, clears ? &claims->miss : &claims->flag,
@@ -475,7 +483,7 @@ static enum sg_status reason(struct check *check, struct sg_verdict *answer, str
     size_t n = guard->options.n_reasoners;
     enum sg_status status = SG_OK;
     bool only = guard->options.mode == SG_GUARD_REASONER_ONLY || guard->options.mode == SG_GUARD_SHADOW;
-    for (size_t i = only ? n - 1 : 0; i < n; i++) {
+    for (size_t i = only || check->audited ? n - 1 : 0; i < n; i++) {
         bool last = i + 1 == n;
         enum sg_grant grant;
         struct sg_error what;

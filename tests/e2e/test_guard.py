@@ -410,3 +410,46 @@ def test_forecast_wrong_use(run, binary, policy, truth):
     assert "--policy" in refused(run, binary, "guard", "forecast", "--traffic", truth)
     assert "exclude" in refused(run, binary, "guard", "forecast", "--policy", policy, "--traffic", truth, "--measure", "3",
                                 "--seconds-per-call", "1")
+
+
+# --- a cheaper reasoner in front of the last one ----------------------------------------------------------------------
+
+
+def test_a_cheaper_reasoner(run, binary, cascade, traffic, tmp_path):
+    """Certified behind the screen by what it said of the labelled rows, then asked first."""
+    path, truth, labels = traffic
+    draw = random.Random(3)
+
+    def verdict(text, bad):
+        return {"text": text, "violation": bool(bad), "decision": "violates" if bad else "does_not_violate",
+                "p_violation": draw.betavariate(8, 2) if bad else draw.betavariate(2, 8),
+                "model": {"name": "small", "sha256": None}}
+
+    known = [json.loads(line) for line in (cascade / "spam.labels.jsonl").read_text().splitlines()]
+    said = [verdict(row["text"], row["violation"]) for row in known if "text" in row]
+    judged = tmp_path / "small.jsonl"
+    import hashlib
+    for line in said:
+        line["content_sha256"] = hashlib.sha256(line["text"].encode()).hexdigest()
+    judged.write_text("".join(json.dumps(line) + "\n" for line in said))
+    certificate = tmp_path / "both.certificate"
+    own = tmp_path / "own.labels.jsonl"  # attempts are paid for in a file of their own
+    own.write_bytes((cascade / "spam.labels.jsonl").read_bytes())
+    base = ["screen", "certify", "--policy", cascade / "spam.md", "--labels", own, "--screen", cascade / "spam.screen"]
+    first = tmp_path / "first.certificate"
+    for arguments in ([*base, "--miss", "0.1", "--out", first, "--spend", "0.5"],
+                      [*base, "--miss", "0.1", "--verdicts", judged, "--certificate", first, "--out", certificate,
+                       "--spend", "1"]):
+        done = run(binary, *arguments)
+        assert done.returncode == 0, done.stderr.decode()
+    small = tmp_path / "small-traffic.jsonl"
+    rows = [json.loads(line)["text"] for line in path.read_text().splitlines()]
+    small.write_text("".join(json.dumps(verdict(text, bad)) + "\n" for text, bad in zip(rows, labels)))
+    screen = ["--screen", cascade / "spam.screen", "--certificate", certificate]
+    lines = batch(run, binary, cascade, path, truth, *screen, "--small-model", f"replay:{small}")
+    alone = batch(run, binary, cascade, path, truth, *screen)
+    by_small = [line for line in lines if line["model"]["name"] == "small"]
+    assert by_small and all(line["violation"] is False and "p_violation" in line["why"] for line in by_small)
+    assert all(line["p_violation"] < 0.9 for line in by_small)
+    asked = {line["id"] for line in lines if line["model"]["name"] == "replay"}
+    assert asked < {line["id"] for line in alone if line["stage"] == "reasoner"}

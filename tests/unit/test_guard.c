@@ -662,6 +662,19 @@ static void test_chain(void **state)
     assert_int_equal(counts.reasoner_calls, 6 + 4);
     sg_guard_close(guard);
 
+    /* What it would clear is drawn for the audit like what the screen clears; what it flags is not. */
+    small.p = 0.1;
+    options.audit_share = 1;
+    guard = open_guard(&options);
+    assert_int_equal(check(guard, BENIGN, &verdict), SG_OK);
+    assert_string_equal(verdict.model_name, "large");
+    assert_true(verdict.audited);
+    assert_contains(verdict.why, "reasoner small would have cleared it and it was drawn for the audit");
+    sg_verdict_deinit(&verdict);
+    assert_string_equal(outcome(guard, BENIGN " BAD"), "violates reasoner");
+    sg_guard_close(guard);
+    options.audit_share = 0;
+
     /* Not known to the certificate: it clears nothing however sure it is. */
     write_certificate(path, true, benign_margin - 1, NAN, NAN);
     small.p = 0.0001;
