@@ -494,6 +494,11 @@ def test_attacked_rows_are_journaled_apart(ev, policy, data, tmp_path):
     assert figures(read.report) == figures(first.report)  # the attacked lines are not answers to the rows
 
 
+def test_help_lists_the_attacks(ev):
+    text = ev("--help").text
+    assert all(f"  {name}: " in text for name in ("homoglyphs", "zero_width", "fake_harmony", "padding_16"))
+
+
 def test_recorded_answers_cannot_be_attacked(ev, data, tmp_path):
     rows = data([row(i, i % 2) for i in range(10)])
     predictions = data([{"id": f"r{i}", "violation": 1} for i in range(10)], "p.jsonl")
