@@ -62,10 +62,10 @@ def read_screen(data):
     n_words = struct.unpack_from("<I", data, 184)[0]
     buckets = 1 << bits
     heads = []
-    at = 256 + 152 * n + buckets + buckets // 8 + (1 << learnt) // 8 + n_words
+    at = 256 + 168 * n + buckets + buckets // 8 + (1 << learnt) // 8 + n_words
     for i in range(n):
-        name = data[256 + 152 * i:256 + 152 * i + 64].rstrip(b"\0").decode()
-        scale = struct.unpack_from("<d", data, 256 + 152 * i + 72)[0]
+        name = data[256 + 168 * i:256 + 168 * i + 64].rstrip(b"\0").decode()
+        scale = struct.unpack_from("<d", data, 256 + 168 * i + 72)[0]
         weights = memoryview(data)[at + i * buckets:at + (i + 1) * buckets].cast("b")
         heads.append((name, scale, weights))
     return bits, heads

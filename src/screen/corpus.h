@@ -17,13 +17,12 @@ struct sg_corpus {
     uint32_t *columns; /* [buckets] column of a bucket that some text has, from 1: LIBLINEAR's time and memory
                           grow with the number of columns */
     uint32_t n_columns;
-    struct feature_node *nodes; /* rows of LIBLINEAR: column → value, the dense ones, the bias, -1 */
-    size_t *starts;             /* [n_texts + 1] first node of each */
-    int32_t *prior_rows;        /* [buckets] row of the prior heads' table, or -1; all -1 without them */
-    uint32_t n_heads;           /* dense values behind the vectors' */
-    double vector_scale;        /* of the vectors' dense values */
-    double *dense_mean,
-        *dense_unit; /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * vector_scale */
+    struct feature_node *nodes;       /* rows of LIBLINEAR: column → value, the dense ones, the bias, -1 */
+    size_t *starts;                   /* [n_texts + 1] first node of each */
+    int32_t *prior_rows;              /* [buckets] row of the prior heads' table, or -1; all -1 without them */
+    uint32_t n_heads;                 /* dense values behind the vectors' */
+    double vector_scale, prior_scale; /* of the dense values */
+    double *dense_mean, *dense_unit;  /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * its scale */
 };
 
 /* Index of the first dense value: the dimensions of the mean of a text's word vectors. */
@@ -38,8 +37,8 @@ static inline int sg_corpus_bias_index(const struct sg_corpus *corpus)
     return sg_corpus_dense_index(corpus) + (int)(sg_vectors()->n_dims + corpus->n_heads);
 }
 
-/* Multiply the dense values so that they have this scale; 0 leaves them out. No fit may run meanwhile. */
-void sg_corpus_set_vector_scale(struct sg_corpus *corpus, double scale);
+/* Multiply the dense values so that they have these scales, which are above 0. No fit may run meanwhile. */
+void sg_corpus_set_scales(struct sg_corpus *corpus, double vector_scale, double prior_scale);
 
 /* What LIBLINEAR fitted, as weights of buckets and of the vocabulary's words, and the bias. */
 void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double *bucket_weights_out,

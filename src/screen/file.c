@@ -1,7 +1,7 @@
 /* The screen's file: one per policy version.
  *
  *     header        256 bytes: magic, format, sizes, version of normaliser and features, hash of the policy
- *     models        152 bytes for each category: name, bias, scale, calibration, how it was made
+ *     models        168 bytes for each category: name, bias, scale, calibration, how it was made
  *     idf           [buckets] u8
  *     seen          [buckets / 8] bits
  *     learnt        [2^n / 8] bits: which groups it was learnt from
@@ -117,7 +117,7 @@ static enum sg_status check_model(const char *name, const struct sg_screen_model
             return sg_fail(err, SG_EFORMAT, "%s: categories %zu and %zu have the same name", name, k, i);
     if (!isfinite(model->bias) || !isfinite(model->scale) || model->scale < 0 || !isfinite(model->lexeme_scale) ||
         model->lexeme_scale < 0 || !isfinite(model->slope) || model->slope < 0 || !isfinite(model->intercept) ||
-        !isfinite(model->c))
+        !isfinite(model->c) || !isfinite(model->vector_scale) || !isfinite(model->prior_scale))
         return sg_fail(err, SG_EFORMAT, "%s: category %zu: bias, scale or calibration is no number in range", name,
                        i);
     return SG_OK;
@@ -314,10 +314,10 @@ static json_t *model_json(const struct sg_screen_model *model)
         calibration =
             json_pack("{s:f, s:f, s:I, s:I}", "slope", model->slope, "intercept", model->intercept, "rows",
                       (json_int_t)model->n_calibration, "violating", (json_int_t)model->n_calibration_positive);
-    return json_pack("{s:s, s:I, s:I, s:f, s:o, s:f, s:o}", "category", model->name, "examples",
+    return json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:f, s:o}", "category", model->name, "examples",
                      (json_int_t)model->n_examples, "violating", (json_int_t)model->n_positive, "c", model->c,
-                     "average_precision", number_or_null(model->average_precision), "bias", model->bias,
-                     "calibration", calibration);
+                     "vector_scale", model->vector_scale, "prior_scale", model->prior_scale, "average_precision",
+                     number_or_null(model->average_precision), "bias", model->bias, "calibration", calibration);
 }
 
 enum sg_status sg_screen_info(const struct sg_screen *screen, char **json_out, struct sg_error *err)

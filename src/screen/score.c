@@ -97,7 +97,7 @@ static void try_window(struct tally *tally, uint32_t length)
     }
 }
 
-static const uint32_t window_lengths[] = SG_WINDOW_LENGTHS;
+static const uint32_t window_lengths[] = {SG_WINDOW_LENGTHS};
 #define N_WINDOWS (sizeof window_lengths / sizeof *window_lengths)
 
 /* Room for one more unit: the units before the longest window go. */

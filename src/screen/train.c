@@ -14,14 +14,16 @@
 #define EPSILON 0.001         /* LIBLINEAR's stop; its own default, */
 #define EPSILON_CHOOSING 0.01 /* which moves average precision by less than its folds do, while choosing */
 
-/* What is tried besides the defaults. The vectors are never left out altogether: their values must be able to grow
- * again. */
-static const double c_grid[] = {3, 30, 100};
-static const double scale_grid[] = {0.001, 0.3};
-#define N_C (sizeof c_grid / sizeof *c_grid)
-#define N_SCALES (sizeof scale_grid / sizeof *scale_grid)
+/* What is tried besides the defaults. Vectors and prior heads are never left out altogether, only nearly: their
+ * values must be able to grow again. */
 #define DEFAULT_C 10.0
 #define DEFAULT_SCALE 0.6
+#define DEFAULT_PRIOR 0.3
+#define NEARLY_NONE 0.001
+static const double c_grid[] = {3, 30, 100};
+static const double scale_grid[] = {NEARLY_NONE, 0.3};
+#define N_C (sizeof c_grid / sizeof *c_grid)
+#define N_SCALES (sizeof scale_grid / sizeof *scale_grid)
 
 /* One category in training. */
 struct task {
@@ -36,7 +38,6 @@ struct task {
     int8_t *folds;   /* [n] -1: in no fold */
     double *margins; /* [n] by the model that has not seen the example, NaN where there is none */
     struct sg_screen_model model;
-    double vector_scale;
     int8_t *weights, *lexeme_weights; /* [buckets], [words of the vocabulary] */
 };
 
@@ -333,7 +334,7 @@ static enum sg_status run_jobs(struct sg_pool *pool, struct job *jobs, int n, st
 /* How well a setting does on the folds: mean average precision, and the share of what does not violate below the
  * margins that 5 and 10 % of what violates stay under, over all folds together. */
 struct setting {
-    double c, vector_scale;
+    double c, vector_scale, prior_scale;
     double area, below;
 };
 
@@ -362,7 +363,7 @@ static enum sg_status try_setting(struct task *task, struct sg_pool *pool, struc
 {
     struct job jobs[MAX_FOLDS];
     memset(jobs, 0, sizeof jobs);
-    sg_corpus_set_vector_scale(task->corpus, setting->vector_scale);
+    sg_corpus_set_scales(task->corpus, setting->vector_scale, setting->prior_scale);
     for (int fold = 0; fold < task->n_folds; fold++)
         jobs[fold] = (struct job){.task = task, .fold = fold, .in_folds = true, .c = setting->c};
     enum sg_status status = run_jobs(pool, jobs, task->n_folds, err);
@@ -373,41 +374,56 @@ static enum sg_status try_setting(struct task *task, struct sg_pool *pool, struc
     return status;
 }
 
-/* Both count alike: the area says how well the top is sorted, what lies below how much may be cleared. */
-static bool better(const struct setting *a, const struct setting *b)
+/* The area says how well the top is sorted, what lies below how much may be cleared; the second varies more. */
+static double worth(const struct setting *setting)
 {
-    return a->area + a->below > b->area + b->below + 1e-4;
+    return 2 * setting->area + setting->below;
 }
 
-/* C first, at the middle scale of the vectors; then the scale at that C. */
+static enum sg_status try_instead(struct task *task, struct sg_pool *pool, struct setting tried, struct setting *best,
+                                  struct sg_error *err)
+{
+    enum sg_status status = try_setting(task, pool, &tried, err);
+    if (status == SG_OK && worth(&tried) > worth(best) + 1e-4)
+        *best = tried;
+    return status;
+}
+
+/* One after the other: do the prior heads help, how much do vectors, which C. */
 static enum sg_status choose(struct task *task, struct sg_pool *pool, struct sg_error *err)
 {
+    const struct sg_screen_options *options = task->options;
     struct setting best = {
-        .c = task->options->c > 0 ? task->options->c : DEFAULT_C,
-        .vector_scale = task->options->vector_scale > 0 ? task->options->vector_scale : DEFAULT_SCALE,
+        .c = options->c > 0 ? options->c : DEFAULT_C,
+        .vector_scale = options->vector_scale > 0 ? options->vector_scale : DEFAULT_SCALE,
+        .prior_scale = DEFAULT_PRIOR,
         .area = NAN,
     };
-    bool given[2] = {task->options->c > 0, task->options->vector_scale > 0};
     enum sg_status status = SG_OK;
-    if (!given[0] || !given[1])
+    bool all_given = options->c > 0 && options->vector_scale > 0;
+    if (!all_given)
         status = make_folds(task, CV_MAX_EXAMPLES, err);
-    if (status == SG_OK && task->n_folds > 0)
+    if (status == SG_OK && task->n_folds > 0) {
         status = try_setting(task, pool, &best, err);
-    for (size_t i = 0; i < N_C + N_SCALES && status == SG_OK && task->n_folds > 0; i++) {
         struct setting tried = best;
-        if (given[i >= N_C])
-            continue;
-        if (i < N_C)
+        tried.prior_scale = NEARLY_NONE;
+        if (status == SG_OK && !options->no_prior)
+            status = try_instead(task, pool, tried, &best, err);
+        for (size_t i = 0; i < N_SCALES && status == SG_OK && options->vector_scale == 0; i++) {
+            tried = best;
+            tried.vector_scale = scale_grid[i];
+            status = try_instead(task, pool, tried, &best, err);
+        }
+        for (size_t i = 0; i < N_C && status == SG_OK && options->c == 0; i++) {
+            tried = best;
             tried.c = c_grid[i];
-        else
-            tried.vector_scale = scale_grid[i - N_C];
-        status = try_setting(task, pool, &tried, err);
-        if (status == SG_OK && better(&tried, &best))
-            best = tried;
+            status = try_instead(task, pool, tried, &best, err);
+        }
     }
-    sg_corpus_set_vector_scale(task->corpus, best.vector_scale);
+    sg_corpus_set_scales(task->corpus, best.vector_scale, best.prior_scale);
     task->model.c = best.c;
-    task->vector_scale = best.vector_scale;
+    task->model.vector_scale = best.vector_scale;
+    task->model.prior_scale = options->no_prior ? 0 : best.prior_scale;
     task->model.average_precision = best.area;
     return status;
 }
@@ -590,14 +606,19 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
     const int8_t *weights[SG_SCREEN_MAX_CATEGORIES], *lexeme_weights[SG_SCREEN_MAX_CATEGORIES];
     uint8_t *learnt = NULL;
     int learnt_bits = 0;
+    struct sg_screen_category texts[SG_SCREEN_MAX_CATEGORIES + 1]; /* of all categories, and those without labels */
     size_t n = 0;
     *screen_out = NULL;
     enum sg_status status = check_categories(categories, n_categories, err);
+    for (size_t c = 0; status == SG_OK && c < n_categories; c++)
+        texts[c] = categories[c];
+    if (status == SG_OK)
+        texts[n_categories] = (struct sg_screen_category){NULL, options->background, options->n_background};
     if (status == SG_OK)
         status = sg_pool_create(options->threads, &pool, err);
     if (status == SG_OK) {
         say(options, "reading", 0);
-        status = sg_corpus_create(categories, n_categories, !options->no_prior, &corpus, err);
+        status = sg_corpus_create(texts, n_categories + 1, !options->no_prior, &corpus, err);
     }
     while (status == SG_OK && n < n_categories) {
         status = task_init(tasks + n, categories + n, &corpus, options, err);
@@ -610,7 +631,7 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
         lexeme_weights[n - 1] = tasks[n - 1].lexeme_weights;
     }
     if (status == SG_OK)
-        status = note_groups(categories, n_categories, &corpus, &learnt_bits, &learnt, err);
+        status = note_groups(texts, n_categories + 1, &corpus, &learnt_bits, &learnt, err);
     if (status == SG_OK) {
         const struct sg_screen_parts parts = {
             .bucket_bits = corpus.bucket_bits,
