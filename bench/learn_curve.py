@@ -94,7 +94,7 @@ def one(args, task, seed, folder):
         "--out", out)
     result = {"task": task, "seed": seed, "corpus": len(corpus), "held_back": len(held_back),
               "full": measure(args, out, paths["test.jsonl"], truth, label)}
-    for name, extra in (("learn", []), ("uniform", ["--floor", 1, "--audit", 0])):
+    for name, extra in (("learn", []), ("uniform", ["--floor", 1, "--audit", 0, "--first", args.budget])):
         out = folder / f"{name}.screen"
         labels = folder / f"{name}.labels.jsonl"
         report = json.loads(

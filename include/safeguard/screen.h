@@ -60,6 +60,10 @@ struct sg_screen_options {
     double c;            /* inverse regularisation; 0: chosen by cross-validation among a few */
     double vector_scale; /* how much the word vectors count; 0: chosen likewise. With both given nothing is tried */
     bool no_prior;       /* leave out what other sets teach about kinds of harm (data/README.md says which sets) */
+    /* Texts of the same traffic without labels (value and weight are not looked at): which n-grams are frequent is
+     * counted over them too, which is worth much where labels are few. Their groups count as learnt from. */
+    const struct sg_screen_example *background;
+    size_t n_background;
     int threads;
     uint64_t seed;
     void (*progress)(void *context, const char *what, double done); /* may be NULL */

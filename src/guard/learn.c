@@ -12,8 +12,9 @@
 #define RESERVE 0.10       /* of the groups kept for proofs: never drawn to learn from */
 #define RESERVE_MARGIN 1.3 /* over what the audits need, where that is more */
 #define RESERVE_MOST 0.9
-#define RANK_SCALE 0.5 /* of a round's size: 1 was a little worse on both sets that were tried */
-#define ROUND_C 10.0   /* of the fits between rounds: the final one chooses */
+#define RANK_SCALE 0.5       /* of a round's size: 1 was a little worse on both sets that were tried */
+#define MAX_BACKGROUND 20000 /* texts without labels over which words are counted */
+#define ROUND_C 10.0         /* of the fits between rounds: the final one chooses */
 #define ROUND_VECTOR_SCALE 0.6
 #define MAX_WHO 256
 #define MAX_WORKERS 1024
@@ -469,14 +470,33 @@ static enum sg_status collect(const struct sg_learn *learn, bool final, struct s
     return SG_OK;
 }
 
+/* Rows without labels whose words are counted, in the order of the corpus. Those of the half that is kept for proofs
+ * are not looked at, or a proof on them would be about texts that the screen has met. */
+static enum sg_status collect_background(const struct sg_learn *learn, struct sg_screen_example **background_out,
+                                         size_t *n_out, struct sg_error *err)
+{
+    size_t most = learn->n_rows < MAX_BACKGROUND ? learn->n_rows : MAX_BACKGROUND, n = 0;
+    struct sg_screen_example *background = malloc((most ? most : 1) * sizeof *background);
+    *background_out = background;
+    if (!background)
+        return sg_fail(err, SG_ENOMEM, "out of memory for %zu texts", most);
+    for (size_t i = 0; i < learn->n_rows && n < most; i++)
+        if (sg_split_of_group(group_of(learn, learn->rows + i)) == SG_SPLIT_TRAIN)
+            background[n++] = example_of(learn->rows + i, false);
+    *n_out = n;
+    return SG_OK;
+}
+
 /* *screen_out stays NULL, without an error, where one class has fewer than two examples. */
 static enum sg_status train(const struct sg_learn *learn, bool final, struct sg_screen **screen_out,
                             struct sg_error *err)
 {
-    struct sg_screen_example *examples = NULL;
-    size_t n = 0, n_violating = 0;
+    struct sg_screen_example *examples = NULL, *background = NULL;
+    size_t n = 0, n_violating = 0, n_background = 0;
     *screen_out = NULL;
     enum sg_status status = collect(learn, final, &examples, &n, err);
+    if (status == SG_OK)
+        status = collect_background(learn, &background, &n_background, err);
     for (size_t i = 0; status == SG_OK && i < n; i++)
         n_violating += examples[i].value == 1;
     if (status == SG_OK && n_violating >= 2 && n - n_violating >= 2) {
@@ -485,12 +505,15 @@ static enum sg_status train(const struct sg_learn *learn, bool final, struct sg_
             .policy_sha256 = sg_policy_sha256(learn->options.policy),
             .c = final ? learn->options.c : ROUND_C,
             .vector_scale = final ? 0 : ROUND_VECTOR_SCALE,
+            .background = background,
+            .n_background = n_background,
             .threads = learn->options.threads,
             .seed = learn->options.seed,
         };
         status = sg_screen_train(&category, 1, &options, screen_out, err);
     }
     free(examples);
+    free(background);
     return status;
 }
 
