@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- forecast ------------------------------------------------------------------------------------------------- */
 
@@ -121,13 +122,13 @@ static enum sg_status measure(struct forecasting *run, struct sg_error *err)
     enum sg_status status = seconds && tokens
                                 ? sg_guard_stage_open(&(struct sg_guard_cli){0}, &run->reasoner_options, &stage, err)
                                 : sg_fail(err, SG_ENOMEM, "out of memory");
-    bool opened = seconds && tokens;
+    bool opened = seconds && tokens, show = !run->quiet && isatty(STDERR_FILENO);
     const struct sg_check_options options = {.top_p = 1};
     for (size_t i = 0; i < run->n_sample && status == SG_OK; i++) {
         struct sg_content *content;
         struct sg_verdict verdict;
         sg_verdict_init(&verdict);
-        if (!run->quiet)
+        if (show)
             fprintf(stderr, "\r\033[Kmeasuring: call %zu of %zu", i + 1, run->n_sample);
         status = read_row(run, run->sample[i].file, run->sample[i].row, &content, err);
         double started = sg_now();
@@ -140,7 +141,7 @@ static enum sg_status measure(struct forecasting *run, struct sg_error *err)
         sg_verdict_deinit(&verdict);
         sg_content_destroy(content);
     }
-    if (!run->quiet && run->n_sample > 0)
+    if (show)
         fputs("\r\033[K", stderr);
     if (opened)
         sg_guard_stage_close(&stage);
@@ -324,6 +325,7 @@ static int forecast(int argc, char **argv)
     if (sg_settings_load(&settings, &err) != SG_OK)
         return sg_say_error(&err, SG_EXIT_FAILURE);
     sg_guard_cli_init(&run.guard_options);
+    run.guard_options.features = 0; /* nobody reads them */
     sg_reasoner_options_init(&run.reasoner_options, &settings);
     struct sg_guard_cli *o = &run.guard_options;
     const struct sg_option options[] = {

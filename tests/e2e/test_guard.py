@@ -403,6 +403,7 @@ def test_forecast_measures(run, binary, cascade, parts, traffic):
     forecast = json.loads(done.stdout)
     assert forecast["seconds_per_call"]["measured"] == 10
     assert forecast["tokens_per_call"] is None  # the file has none
+    assert done.stderr == b""  # progress is for terminals
 
 
 def test_forecast_wrong_use(run, binary, policy, truth):
