@@ -342,7 +342,7 @@ static bool prose_keys(struct sg_slice folded, struct shape *shape)
         number++;
         if (sg_find_word(line, "json", 0) == line.len || !shape_announces(line))
             continue;
-        size_t near = at + 1200 < folded.len ? at + 1200 : folded.len, from = at - line.len - 1;
+        size_t near = at + 1200 < folded.len ? at + 1200 : folded.len, from = (size_t)(line.ptr - folded.ptr);
         bool has_violation = false;
         for (size_t i = from; i < near; i++) {
             char quote = folded.ptr[i];
