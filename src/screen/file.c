@@ -170,7 +170,7 @@ static enum sg_status bind(const char *name, struct sg_screen *screen, const uns
     }
     screen->n_bytes = len;
     sg_sha256(bytes, len, screen->sha256);
-    return SG_OK;
+    return sg_screen_pair(screen, err);
 }
 
 static enum sg_status new_screen(struct sg_screen **screen_out, struct sg_error *err)
@@ -224,6 +224,7 @@ void sg_screen_close(struct sg_screen *screen)
         return;
     if (screen->mapping.data)
         sg_mapping_close(&screen->mapping);
+    sg_screen_unpair(screen);
     free(screen->bytes);
     free(screen);
 }

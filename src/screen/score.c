@@ -4,6 +4,7 @@
  * were there before, and into a list from which the windows are summed when their last unit has come. The list keeps
  * as many units as a window needs, so memory does not grow with the text. */
 #include "screen/screen_internal.h"
+#include "screen/vectors.h"
 
 #include <stdlib.h>
 
@@ -31,8 +32,7 @@ struct sg_screen_scratch {
 struct tally {
     const struct sg_screen *screen;
     const struct sg_screen_model *model;
-    const uint8_t *idf[SG_N_BLOCKS];
-    const int8_t *weights[SG_N_BLOCKS];
+    const struct sg_bucket *buckets[SG_N_BLOCKS];
     struct sg_screen_scratch *scratch;
     struct sg_screen_sums sums; /* of the whole so far */
     size_t n_listed;            /* since the text began */
@@ -63,11 +63,10 @@ struct partial {
     int32_t dot, norm;
 };
 
-static inline void add_bucket(struct partial *sums, uint32_t bucket, int32_t mask, const uint8_t *idf,
-                              const int8_t *weights)
+static inline void add_bucket(struct partial *sums, struct sg_bucket bucket, int32_t mask)
 {
-    int32_t q = idf[bucket] & mask;
-    sums->dot += q * weights[bucket];
+    int32_t q = bucket.idf & mask;
+    sums->dot += q * bucket.weight;
     sums->norm += q * q;
 }
 
@@ -81,8 +80,7 @@ static void try_window(struct tally *tally, uint32_t length)
     for (size_t i = 0; i < n; i++) {
         int block = (int)(list[i] >> BLOCK_SHIFT);
         uint32_t bucket = list[i] & BUCKET_MASK;
-        add_bucket(&partial[block], bucket, meet(tally->scratch->window.bits[block], bucket), tally->idf[block],
-                   tally->weights[block]);
+        add_bucket(&partial[block], tally->buckets[block][bucket], meet(tally->scratch->window.bits[block], bucket));
     }
     for (int block = 0; block < SG_N_BLOCKS; block++) {
         sums.dot[block] = partial[block].dot;
@@ -123,14 +121,13 @@ static void add_unit(void *context, const struct sg_unit *unit)
     for (int kind = 0; kind < SG_N_KINDS; kind++) {
         int block = (int)sg_block_of(kind);
         const uint32_t *buckets = unit->buckets[kind];
-        const uint8_t *idf = tally->idf[block];
-        const int8_t *weights = tally->weights[block];
+        const struct sg_bucket *pairs = tally->buckets[block];
         uint64_t *met = tally->scratch->whole.bits[block];
         struct partial sums = {0, 0};
         for (int i = 0; i < unit->n[kind]; i++) {
             uint32_t bucket = buckets[i];
             list[i] = (uint32_t)block << BLOCK_SHIFT | bucket;
-            add_bucket(&sums, bucket, meet(met, bucket), idf, weights);
+            add_bucket(&sums, pairs[bucket], meet(met, bucket));
         }
         tally->sums.dot[block] += sums.dot;
         tally->sums.norm[block] += sums.norm;
@@ -160,10 +157,9 @@ static void score_reading(const struct sg_screen *screen, size_t category, struc
     memset(&tally, 0, offsetof(struct tally, first_listed));
     tally.screen = screen;
     tally.model = screen->models + category;
-    for (int block = 0; block < SG_N_BLOCKS; block++) {
-        tally.idf[block] = sg_screen_idf(screen, block);
-        tally.weights[block] = sg_screen_weights(screen, block, category);
-    }
+    size_t buckets = (size_t)1 << screen->bucket_bits;
+    for (int block = 0; block < SG_N_BLOCKS; block++)
+        tally.buckets[block] = screen->pairs[category] + (block == SG_BLOCK_LEXEMES ? buckets : 0);
     tally.scratch = scratch;
     tally.best.margin = -INFINITY;
     sg_features(reading, screen->bucket_bits, false, add_unit, &tally);
@@ -180,6 +176,30 @@ static void score_reading(const struct sg_screen *screen, size_t category, struc
         tally.best.span = (struct sg_span){0, tally.n_units, 0, tally.end_byte, true};
     }
     *out = tally.best;
+}
+
+enum sg_status sg_screen_pair(struct sg_screen *screen, struct sg_error *err)
+{
+    size_t buckets = (size_t)1 << screen->bucket_bits, words = sg_vectors()->n_words;
+    for (size_t c = 0; c < screen->n_categories; c++) {
+        struct sg_bucket *pairs = malloc((buckets + words) * sizeof *pairs);
+        if (!pairs)
+            return sg_fail(err, SG_ENOMEM, "out of memory for %zu buckets", buckets + words);
+        for (size_t b = 0; b < buckets; b++)
+            pairs[b] = (struct sg_bucket){screen->idf[b], screen->weights[c][b]};
+        for (size_t w = 0; w < words; w++)
+            pairs[buckets + w] = (struct sg_bucket){screen->lexeme_idf[w], screen->lexeme_weights[c][w]};
+        screen->pairs[c] = pairs;
+    }
+    return SG_OK;
+}
+
+void sg_screen_unpair(struct sg_screen *screen)
+{
+    for (size_t c = 0; c < screen->n_categories; c++) {
+        free(screen->pairs[c]);
+        screen->pairs[c] = NULL;
+    }
 }
 
 /* --- readings ----------------------------------------------------------------------------------------------------

@@ -42,6 +42,12 @@ struct sg_screen_model {
 };
 _Static_assert(sizeof(struct sg_screen_model) == 168, "part of the file format");
 
+/* IDF and weight of a bucket side by side: one cache line for both. */
+struct sg_bucket {
+    uint8_t idf;
+    int8_t weight;
+};
+
 struct sg_screen {
     int bucket_bits;
     size_t n_categories;
@@ -55,6 +61,7 @@ struct sg_screen {
     const struct sg_screen_model *models;
     const int8_t *weights[SG_SCREEN_MAX_CATEGORIES];        /* [buckets] */
     const int8_t *lexeme_weights[SG_SCREEN_MAX_CATEGORIES]; /* [words of the vocabulary] */
+    struct sg_bucket *pairs[SG_SCREEN_MAX_CATEGORIES];      /* [buckets], then [words]: sg_screen_pair */
     char policy_sha256[SG_SHA256_HEX];
     char sha256[SG_SHA256_HEX];
 
@@ -72,6 +79,10 @@ static inline const int8_t *sg_screen_weights(const struct sg_screen *screen, en
 {
     return block == SG_BLOCK_LEXEMES ? screen->lexeme_weights[category] : screen->weights[category];
 }
+
+/* Lay IDF and weights of every category out for scoring; sg_screen_unpair frees that. */
+SG_MUST_CHECK enum sg_status sg_screen_pair(struct sg_screen *screen, struct sg_error *err);
+void sg_screen_unpair(struct sg_screen *screen);
 
 /* --- score.c ------------------------------------------------------------------------------------------------- */
 

@@ -294,6 +294,8 @@ static enum sg_status run_fold(struct job *job)
         .weights = {weights},
         .lexeme_weights = {lexeme_weights},
     };
+    if (status == SG_OK)
+        status = sg_screen_pair(&screen, &job->err);
     for (size_t i = 0; i < task->n && status == SG_OK; i++) {
         const struct sg_screen_example *example = task->category->examples + i;
         struct sg_screen_score score;
@@ -305,6 +307,7 @@ static enum sg_status run_fold(struct job *job)
     }
     if (status == SG_OK && !job->calibrates)
         job->area = average_precision(ranked, n);
+    sg_screen_unpair(&screen);
     sg_screen_scratch_destroy(scratch);
     free(weights);
     free(lexeme_weights);

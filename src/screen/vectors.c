@@ -36,11 +36,11 @@ static void make_table(void)
     assert(table.vectors + (size_t)head->n_words * head->n_dims == (const int8_t *)sg_word_vectors_end);
     uint32_t i = 0;
     for (uint32_t top = 0; top < 65536; top++) {
-        table.first[top] = i;
+        table.first[top] = (uint16_t)i;
         while (i < table.n_words && table.hashes[i] >> 48 == top)
             i++;
     }
-    table.first[65536] = i;
+    table.first[65536] = (uint16_t)i;
 }
 
 const struct sg_vectors *sg_vectors(void)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SG_VECTORS_MAX_WORDS 65536
+#define SG_VECTORS_MAX_WORDS 65535
 #define SG_VECTORS_MAX_DIMS 128
 
 struct sg_vectors {
@@ -18,7 +18,7 @@ struct sg_vectors {
     const float *scale;        /* [n_dims] */
     const uint64_t *hashes;    /* [n_words] rising */
     const int8_t *vectors;     /* [n_words][n_dims], of length 1 when multiplied by scale */
-    uint32_t first[65536 + 1]; /* by the upper 16 bits of a hash: where to begin in hashes */
+    uint16_t first[65536 + 1]; /* by the upper 16 bits of a hash: where to begin in hashes */
 };
 
 /* The table that is built into the program. Never NULL, may be called from any thread. */
