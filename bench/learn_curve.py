@@ -115,13 +115,14 @@ def main():
     parser.add_argument("--data", required=True, help="folder of the labelled sets")
     parser.add_argument("--budget", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tasks", default="toxicchat,edos")
     args = parser.parse_args()
     args.safeguard = str(pathlib.Path(args.safeguard).resolve())
     for task in args.tasks.split(","):
         results = []
-        for seed in range(args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             with tempfile.TemporaryDirectory() as folder:
                 results.append(one(args, task, seed, pathlib.Path(folder)))
             print(json.dumps(results[-1]), flush=True)

@@ -16,41 +16,41 @@ uint64_t sg_draw_mix(uint64_t seed, uint64_t key)
     return x;
 }
 
-static double bounded(double p, double floor)
+static double bounded(double p, double floor, double most)
 {
-    return p > 1 ? 1 : p < floor ? floor : p;
+    return p > most ? most : p < floor ? floor : p;
 }
 
-static double total(const double *weights, size_t n, double c, double floor)
+static double total(const double *weights, size_t n, double c, double floor, double most)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += bounded(weights[i] * c, floor);
+        sum += bounded(weights[i] * c, floor, most);
     return sum;
 }
 
-void sg_draw_probabilities(const double *weights, size_t n, size_t size, double floor, double *p_out)
+void sg_draw_probabilities(const double *weights, size_t n, size_t size, double floor, double most, double *p_out)
 {
     double low = 0, high = 1;
     if (size < n) {
         /* weights that cannot reach `size` even at their highest (many zeros) leave the rest to the floor below */
-        for (int i = 0; i < 1000 && total(weights, n, high, floor) < (double)size; i++)
+        for (int i = 0; i < 1000 && total(weights, n, high, floor, most) < (double)size; i++)
             high *= 2;
         for (int i = 0; i < BISECTIONS; i++) {
             double c = (low + high) / 2;
-            if (total(weights, n, c, floor) < (double)size)
+            if (total(weights, n, c, floor, most) < (double)size)
                 low = c;
             else
                 high = c;
         }
     }
     for (size_t i = 0; i < n; i++)
-        p_out[i] = size < n ? bounded(weights[i] * high, floor) : 1;
+        p_out[i] = size < n ? bounded(weights[i] * high, floor, most) : 1;
     /* where the weights are all used up, everybody's chance rises alike */
-    double sum = total(p_out, n, 1, floor);
+    double sum = total(p_out, n, 1, floor, most);
     if (size < n && sum < (double)size - 1e-6)
         for (size_t i = 0; i < n; i++)
-            p_out[i] += (1 - p_out[i]) * ((double)size - sum) / ((double)n - sum);
+            p_out[i] += (most - p_out[i]) * ((double)size - sum) / (most * (double)n - sum);
 }
 
 struct place {

@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* p[i] = weight i × c, at most 1 and at least `floor`, with the c for which they add up to `size`; all 1 when there
- * are no more than `size` rows. Weights ≥ 0; 0 < floor × n ≤ size. */
-void sg_draw_probabilities(const double *weights, size_t n, size_t size, double floor, double *p_out);
+/* p[i] = weight i × c, at most `most` and at least `floor`, with the c for which they add up to `size`; all 1 when
+ * there are no more than `size` rows. Weights ≥ 0; 0 < floor × n ≤ size ≤ most × n, most ≤ 1. */
+void sg_draw_probabilities(const double *weights, size_t n, size_t size, double floor, double most, double *p_out);
 
 /* Draws `size` rows, which the p must add up to, into chosen_out in the order drawn; returns how many (rounding may
  * make it one less or more, never more than size + 1). `keys` are the rows' hashes: two rows should not share one. */

@@ -13,6 +13,7 @@
 #define RESERVE_MARGIN 1.3 /* over what the audits need, where that is more */
 #define RESERVE_MOST 0.9
 #define RANK_SCALE 0.5       /* of a round's size: 1 was a little worse on both sets that were tried */
+#define MOST 0.95            /* no row is drawn for certain, or later rounds could not stand for it */
 #define MAX_BACKGROUND 20000 /* texts without labels over which words are counted */
 #define ROUND_C 10.0         /* of the fits between rounds: the final one chooses */
 #define ROUND_VECTOR_SCALE 0.6
@@ -34,7 +35,8 @@ struct row {
     bool grouped, reserved, known;
     bool teaches; /* a known row: may it be learnt from? */
     enum how how;
-    double p, unseen; /* chance of its draw; chance that no round so far drew it */
+    double q, p, unseen; /* chance in its round; that times unseen; chance that no round so far drew it */
+    int round;
     bool asked, answered, kept;
     int value;
 };
@@ -46,7 +48,7 @@ struct sg_learn {
     struct sg_labels *labels; /* NULL: the file is not there yet */
     size_t *audit;            /* rows set aside, in the order in which they are audited */
     size_t n_reserved, n_audit, n_audited;
-    double audit_p;
+    double audit_p, share_sum, share_weight;
     struct sg_learn_report report;
     struct sg_label_writer *writer;
     /* one round's questions */
@@ -596,8 +598,8 @@ static enum sg_status draw(struct sg_learn *learn, const struct sg_screen *scree
     enum sg_status status = by_chance ? SG_OK : weigh(learn, screen, size, pool, err);
     if (status != SG_OK)
         return status;
-    double floor = learn->options.floor * (double)size / (double)(pool->n ? pool->n : 1);
-    sg_draw_probabilities(pool->weights, pool->n, size, fmin(floor, 1), pool->p);
+    double even = (double)size / (double)(pool->n ? pool->n : 1);
+    sg_draw_probabilities(pool->weights, pool->n, size, learn->options.floor * even, fmax(MOST, even), pool->p);
     uint64_t seed = sg_draw_mix(learn->options.seed, (uint64_t)learn->report.round);
     status = sg_draw(pool->p, pool->keys, pool->n, size, seed, pool->chosen, n_out, err);
     if (*n_out > size)
@@ -605,7 +607,9 @@ static enum sg_status draw(struct sg_learn *learn, const struct sg_screen *scree
     for (size_t i = 0; i < *n_out; i++) {
         struct row *row = learn->rows + pool->rows[pool->chosen[i]];
         row->how = by_chance ? BY_CHANCE : BY_UNCERTAINTY;
-        row->p = pool->p[pool->chosen[i]] * row->unseen;
+        row->round = learn->report.round;
+        row->q = pool->p[pool->chosen[i]];
+        row->p = row->q * row->unseen;
     }
     for (size_t i = 0; i < pool->n; i++)
         learn->rows[pool->rows[i]].unseen *= 1 - pool->p[i];
@@ -624,24 +628,36 @@ static enum sg_status audit(struct sg_learn *learn, struct sg_error *err)
     return answer(learn, learn->audit, learn->n_audit, err);
 }
 
-static double violating_share(const struct sg_learn *learn)
+/* After each round: what was known before it, and the round's rows weighted for those that it was drawn from. Each
+ * round gives an estimate; their mean counts each by the rows that it rests on. */
+static void estimate_share(struct sg_learn *learn)
 {
-    double violating = 0, all = 0;
+    double known = 0, known_violating = 0, weight = 0, violating = 0, n_pool = 0, n_round = 0;
     for (size_t i = 0; i < learn->n_rows; i++) {
         const struct row *row = learn->rows + i;
-        if (!row->answered || row->value == SG_LABEL_UNKNOWN || !(row->p > 0))
+        bool in_round = row->round == learn->report.round;
+        bool before = !in_round && (row->how != NOT_DRAWN || row->known);
+        n_pool += !before;
+        if (row->value == SG_LABEL_UNKNOWN)
             continue;
-        all += 1 / row->p;
-        violating += row->value == 1 ? 1 / row->p : 0;
+        known += before;
+        known_violating += before && row->value == 1;
+        n_round += in_round;
+        weight += in_round ? 1 / row->q : 0;
+        violating += in_round && row->value == 1 ? 1 / row->q : 0;
     }
-    return all > 0 ? violating / all : NAN;
+    if (!(weight > 0))
+        return;
+    double share = (known_violating + n_pool * violating / weight) / (known + n_pool);
+    learn->share_sum += share * (known + n_round);
+    learn->share_weight += known + n_round;
+    learn->report.violating_share = learn->share_sum / learn->share_weight;
 }
 
 static void tell_round(struct sg_learn *learn, const struct sg_screen *screen, bool final)
 {
     learn->report.screen = screen;
     learn->report.final = final;
-    learn->report.violating_share = violating_share(learn);
     if (learn->options.on_round)
         learn->options.on_round(learn->options.context, &learn->report);
     learn->report.screen = NULL;
@@ -663,6 +679,7 @@ static enum sg_status do_round(struct sg_learn *learn, struct sg_screen **screen
     pool_free(&pool);
     if (status != SG_OK || n == 0)
         return status;
+    estimate_share(learn);
     sg_screen_close(*screen);
     status = train(learn, false, screen, err);
     if (status == SG_OK)

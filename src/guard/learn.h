@@ -40,7 +40,7 @@ struct sg_learn_report {
     size_t n_violating, n_harmless, n_undecided, n_failed; /* of them */
     size_t n_known;                                        /* labels of people */
     size_t n_audit, n_audit_violating;
-    double violating_share;         /* of the corpus, by the weights of all rows drawn; NaN: nothing drawn */
+    double violating_share;         /* of the corpus, estimated; NaN: nothing drawn */
     const struct sg_screen *screen; /* of what is known so far, not trained on audit rows; NULL: not trained yet */
     bool final;                     /* C chosen by cross-validation, calibrated: the result */
 };

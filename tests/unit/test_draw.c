@@ -35,7 +35,7 @@ static void probabilities_add_up(void **state)
     make_weights(weights, keys);
     for (size_t size = 1; size < N; size++) {
         double floor = 0.1 * (double)size / N;
-        sg_draw_probabilities(weights, N, size, floor, p);
+        sg_draw_probabilities(weights, N, size, floor, 1, p);
         assert_true(fabs(sum_of(p, N) - (double)size) < 1e-6);
         for (int i = 0; i < N; i++) {
             assert_true(p[i] >= floor - 1e-12 && p[i] <= 1);
@@ -49,7 +49,7 @@ static void weights_of_zero_get_the_rest(void **state)
 {
     (void)state;
     double weights[N] = {1, 1, 1}, p[N];
-    sg_draw_probabilities(weights, N, 10, 0.01, p);
+    sg_draw_probabilities(weights, N, 10, 0.01, 1, p);
     assert_true(fabs(sum_of(p, N) - 10) < 1e-6);
     assert_true(p[0] > 0.999 && p[3] > 0.18 && fabs(p[3] - p[N - 1]) < 1e-12);
 }
@@ -60,7 +60,7 @@ static void few_rows_are_all_drawn(void **state)
     double weights[3] = {1, 2, 0}, p[3];
     uint64_t keys[3] = {1, 2, 3};
     size_t chosen[4], n;
-    sg_draw_probabilities(weights, 3, 3, 0.1, p);
+    sg_draw_probabilities(weights, 3, 3, 0.1, 1, p);
     assert_true(sg_draw(p, keys, 3, 3, 1, chosen, &n, NULL) == SG_OK);
     assert_int_equal(n, 3);
     assert_true(p[0] == 1 && p[1] == 1 && p[2] == 1);
@@ -75,7 +75,8 @@ static void rows_come_as_often_as_they_should(void **state)
     uint64_t keys[N];
     size_t chosen[SIZE + 1], n, counts[N] = {0};
     make_weights(weights, keys);
-    sg_draw_probabilities(weights, N, SIZE, 0.02, p);
+    sg_draw_probabilities(weights, N, SIZE, 0.02, 0.9, p);
+    assert_true(p[0] == 0.9);
     for (uint64_t seed = 0; seed < DRAWS; seed++) {
         assert_true(sg_draw(p, keys, N, SIZE, seed, chosen, &n, NULL) == SG_OK);
         assert_true(n >= SIZE - 1 && n <= SIZE + 1);
@@ -95,7 +96,7 @@ static void draws_repeat(void **state)
     uint64_t keys[N];
     size_t a[11], b[11], n_a, n_b;
     make_weights(weights, keys);
-    sg_draw_probabilities(weights, N, 10, 0.02, p);
+    sg_draw_probabilities(weights, N, 10, 0.02, 0.9, p);
     assert_true(sg_draw(p, keys, N, 10, 5, a, &n_a, NULL) == SG_OK);
     assert_true(sg_draw(p, keys, N, 10, 5, b, &n_b, NULL) == SG_OK);
     assert_int_equal(n_a, n_b);
