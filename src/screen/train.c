@@ -11,8 +11,7 @@
 #define MAX_FOLDS 5
 #define CV_MAX_EXAMPLES 20000 /* C is chosen on a part of more */
 #define MAX_REPEATS 16        /* an example counts at most so many times another */
-#define EPSILON 0.001         /* LIBLINEAR's stop; its own default, */
-#define EPSILON_CHOOSING 0.01 /* which moves average precision by less than its folds do, while choosing */
+#define EPSILON 0.01          /* LIBLINEAR's stop, its own default */
 
 /* What is tried besides the defaults. Vectors and prior heads are never left out altogether, only nearly: their
  * values must be able to grow again. */
@@ -128,8 +127,7 @@ static enum sg_status fit(const struct task *task, int fold, bool in_folds, doub
         .x = x,
         .bias = 1,
     };
-    struct parameter parameter = {
-        .solver_type = L2R_LR, .eps = in_folds ? EPSILON_CHOOSING : EPSILON, .C = c * task->loss_unit};
+    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c * task->loss_unit};
     set_print_string_function(say_nothing);
     struct model *fitted = train(&problem, &parameter);
     double sign = fitted->label[0] == 1 ? 1 : -1;
