@@ -198,11 +198,16 @@ def fit_case(with_prior):
         heads = (heads - head_mean) / (head_sd + 1e-6) * 0.3 / math.sqrt(max(n_heads, 1))
         return np.concatenate([x, (dense(r[2]) - mean) * unit * 0.6, heads])
 
+    def fit(x, c):
+        return LogisticRegression(C=c, solver="liblinear", tol=1e-6, max_iter=1000, intercept_scaling=1).fit(x, values)
+
+    # the mean of two fits: on everything, and on n-grams alone
     x = np.array([row(r) for r in rows])
-    model = LogisticRegression(C=10, solver="liblinear", tol=1e-6, max_iter=1000, intercept_scaling=1).fit(x, values)
+    full, plain = fit(x, 10), fit(x[:, :len(columns)], 30)
     probes = ["claim your prize now", "lunch tomorrow with a friend", "gambling jackpot for you", "breakfast at noon",
               "the the the", "zzzz qqqq"]
-    margins = [float(m) for m in model.decision_function(np.array([row(blocks(t, index)) for t in probes]))]
+    probed = np.array([row(blocks(t, index)) for t in probes])
+    margins = [float(m) for m in (full.decision_function(probed) + plain.decision_function(probed[:, :len(columns)])) / 2]
     return {"texts": texts, "values": values, "c": 10, "vector_scale": 0.6, "probes": probes, "margins": margins}
 
 

@@ -58,7 +58,7 @@ uint64_t sg_screen_group_hash(const char *group);
 struct sg_screen_options {
     const char *policy_sha256;
     double c;            /* inverse regularisation; 0: chosen by cross-validation among a few */
-    double vector_scale; /* how much the word vectors count; 0: chosen likewise. With both given nothing is tried */
+    double vector_scale; /* how much the word vectors count in the fit that has them; 0: 0.6 */
     bool no_prior;       /* leave out what other sets teach about kinds of harm (data/README.md says which sets) */
     /* Texts of the same traffic without labels (value and weight are not looked at): which n-grams are frequent is
      * counted over them too, which is worth much where labels are few. Their groups count as learnt from. */

@@ -16,7 +16,6 @@
 #define MOST 0.95            /* no row is drawn for certain, or later rounds could not stand for it */
 #define MAX_BACKGROUND 20000 /* texts without labels over which words are counted */
 #define ROUND_C 10.0         /* of the fits between rounds: the final one chooses */
-#define ROUND_VECTOR_SCALE 0.6
 #define MAX_WHO 256
 #define MAX_WORKERS 1024
 #define MAX_FAILED_IN_A_ROW 20
@@ -506,7 +505,6 @@ static enum sg_status train(const struct sg_learn *learn, bool final, struct sg_
         struct sg_screen_options options = {
             .policy_sha256 = sg_policy_sha256(learn->options.policy),
             .c = final ? learn->options.c : ROUND_C,
-            .vector_scale = final ? 0 : ROUND_VECTOR_SCALE,
             .background = background,
             .n_background = n_background,
             .threads = learn->options.threads,

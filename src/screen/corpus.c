@@ -190,12 +190,7 @@ static uint8_t idf_of_key(const struct sg_corpus *corpus, uint32_t key)
 /* Most dense values of a text. */
 #define MAX_DENSE (SG_VECTORS_MAX_DIMS + SG_PRIOR_MAX_HEADS)
 
-static uint32_t n_dense(const struct sg_corpus *corpus)
-{
-    return sg_vectors()->n_dims + corpus->n_heads;
-}
-
-/* One row: the n-grams' values, the mean of the vectors and the heads' values as they are, the bias. Returns the node
+/* One row: the mean of the vectors and the heads' values as they are, the n-grams' values, the bias. Returns the node
  * behind it. */
 static struct feature_node *make_row(const struct sg_corpus *corpus, const struct entry *entry,
                                      const struct entry *end, struct feature_node *node)
@@ -203,6 +198,8 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
     const struct sg_vectors *vectors = sg_vectors();
     const struct sg_prior *prior = sg_prior();
     double norm[SG_N_BLOCKS] = {0}, dense[MAX_DENSE] = {0};
+    struct feature_node *first = node;
+    node += sg_corpus_n_dense(corpus);
     for (const struct entry *e = entry; e < end; e++) {
         double q = idf_of_key(corpus, e->key);
         norm[sg_block_of(kind_of(e->key))] += q * q;
@@ -220,8 +217,8 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
         for (uint32_t d = 0; d < vectors->n_dims; d++)
             dense[d] += value * vector[d] * (double)vectors->scale[d];
     }
-    for (uint32_t d = 0; d < n_dense(corpus); d++)
-        *node++ = (struct feature_node){sg_corpus_dense_index(corpus) + (int)d, dense[d]};
+    for (uint32_t d = 0; d < sg_corpus_n_dense(corpus); d++)
+        first[d] = (struct feature_node){sg_corpus_dense_index(corpus) + (int)d, dense[d]};
     *node++ = (struct feature_node){sg_corpus_bias_index(corpus), 1};
     *node++ = (struct feature_node){-1, 0};
     return node;
@@ -230,15 +227,15 @@ static struct feature_node *make_row(const struct sg_corpus *corpus, const struc
 /* Dense values of text t. */
 static struct feature_node *dense_of(const struct sg_corpus *corpus, size_t t)
 {
-    return corpus->nodes + corpus->starts[t + 1] - 2 - n_dense(corpus);
+    return corpus->nodes + corpus->starts[t];
 }
 
-/* Dense values to mean 0, and to length about 1 for a text's vector and for its heads' values. */
-static void whiten(struct sg_corpus *corpus)
+/* Dense values to mean 0, and to a length of about its scale for a text's vector and for its heads' values. */
+static void whiten(struct sg_corpus *corpus, double vector_scale, double prior_scale)
 {
     uint32_t n_dims = sg_vectors()->n_dims;
     double n = (double)corpus->n_texts;
-    for (uint32_t d = 0; d < n_dense(corpus); d++) {
+    for (uint32_t d = 0; d < sg_corpus_n_dense(corpus); d++) {
         double sum = 0, squares = 0;
         for (size_t t = 0; t < corpus->n_texts; t++)
             sum += dense_of(corpus, t)[d].value;
@@ -248,25 +245,12 @@ static void whiten(struct sg_corpus *corpus)
             node->value -= corpus->dense_mean[d];
             squares += node->value * node->value;
         }
-        double length = d < n_dims ? 1 / sqrt((double)n_dims) : 1 / sqrt((double)corpus->n_heads);
+        double length =
+            d < n_dims ? vector_scale / sqrt((double)n_dims) : prior_scale / sqrt((double)corpus->n_heads);
         corpus->dense_unit[d] = length / (sqrt(squares / n) + 1e-6);
         for (size_t t = 0; t < corpus->n_texts; t++)
             dense_of(corpus, t)[d].value *= corpus->dense_unit[d];
     }
-    corpus->vector_scale = corpus->prior_scale = 1;
-}
-
-void sg_corpus_set_scales(struct sg_corpus *corpus, double vector_scale, double prior_scale)
-{
-    uint32_t n_dims = sg_vectors()->n_dims;
-    double vectors = vector_scale / corpus->vector_scale, prior = prior_scale / corpus->prior_scale;
-    for (size_t t = 0; t < corpus->n_texts; t++) {
-        struct feature_node *node = dense_of(corpus, t);
-        for (uint32_t d = 0; d < n_dense(corpus); d++)
-            node[d].value *= d < n_dims ? vectors : prior;
-    }
-    corpus->vector_scale = vector_scale;
-    corpus->prior_scale = prior_scale;
 }
 
 void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double *bucket_weights_out,
@@ -277,9 +261,8 @@ void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double
     const double *dense = fitted + sg_corpus_dense_index(corpus) - 1;
     double direction[MAX_DENSE];
     *bias_out = fitted[sg_corpus_bias_index(corpus) - 1];
-    for (uint32_t d = 0; d < n_dense(corpus); d++) {
+    for (uint32_t d = 0; d < sg_corpus_n_dense(corpus); d++) {
         direction[d] = dense[d] * corpus->dense_unit[d];
-        direction[d] *= d < vectors->n_dims ? corpus->vector_scale : corpus->prior_scale;
         *bias_out -= direction[d] * corpus->dense_mean[d];
         if (d < vectors->n_dims)
             direction[d] *= (double)vectors->scale[d];
@@ -312,9 +295,10 @@ static void use_prior(struct sg_corpus *corpus, bool wanted)
         corpus->prior_rows[prior->buckets[i]] = (int32_t)i;
 }
 
-static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting *counting, struct sg_error *err)
+static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting *counting, double vector_scale,
+                                double prior_scale, struct sg_error *err)
 {
-    size_t most = counting->n + (n_dense(corpus) + 2) * corpus->n_texts;
+    size_t most = counting->n + (sg_corpus_n_dense(corpus) + 2) * corpus->n_texts;
     corpus->nodes = malloc(most * sizeof *corpus->nodes);
     if (!corpus->nodes)
         return sg_fail(err, SG_ENOMEM, "out of memory for %zu features", most);
@@ -325,12 +309,12 @@ static enum sg_status make_rows(struct sg_corpus *corpus, const struct counting 
                         node);
     }
     corpus->starts[corpus->n_texts] = (size_t)(node - corpus->nodes);
-    whiten(corpus);
+    whiten(corpus, vector_scale, prior_scale);
     return SG_OK;
 }
 
-enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories, bool prior,
-                                struct sg_corpus *corpus, struct sg_error *err)
+enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories, double vector_scale,
+                                double prior_scale, struct sg_corpus *corpus, struct sg_error *err)
 {
     memset(corpus, 0, sizeof *corpus);
     corpus->bucket_bits = SG_BUCKET_BITS;
@@ -359,7 +343,7 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
         !corpus->starts || !corpus->dense_mean || !corpus->dense_unit)
         status = sg_fail(err, SG_ENOMEM, "out of memory for the counts of %zu texts", corpus->n_texts);
     if (status == SG_OK) {
-        use_prior(corpus, prior);
+        use_prior(corpus, prior_scale > 0);
         status = count_texts(&counting, err);
     }
     if (status == SG_OK) {
@@ -367,7 +351,7 @@ enum sg_status sg_corpus_create(const struct sg_screen_category *categories, siz
         status = make_unseen_share(corpus, &counting, err);
     }
     if (status == SG_OK)
-        status = make_rows(corpus, &counting, err);
+        status = make_rows(corpus, &counting, vector_scale, prior_scale, err);
     free(counting.counts);
     free(counting.df);
     free(counting.tri_df);

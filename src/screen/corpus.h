@@ -17,13 +17,18 @@ struct sg_corpus {
     uint32_t *columns; /* [buckets] column of a bucket that some text has, from 1: LIBLINEAR's time and memory
                           grow with the number of columns */
     uint32_t n_columns;
-    struct feature_node *nodes;       /* rows of LIBLINEAR: column → value, the dense ones, the bias, -1 */
-    size_t *starts;                   /* [n_texts + 1] first node of each */
-    int32_t *prior_rows;              /* [buckets] row of the prior heads' table, or -1; all -1 without them */
-    uint32_t n_heads;                 /* dense values behind the vectors' */
-    double vector_scale, prior_scale; /* of the dense values */
-    double *dense_mean, *dense_unit;  /* [n_dims] dense value = (mean vector - dense_mean) * dense_unit * its scale */
+    struct feature_node *nodes; /* rows of LIBLINEAR: the dense values, column → value, the bias, -1. A row without
+                                   its dense values begins so many nodes later */
+    size_t *starts;             /* [n_texts + 1] first node of each */
+    int32_t *prior_rows;        /* [buckets] row of the prior heads' table, or -1; all -1 without them */
+    uint32_t n_heads;           /* dense values behind the vectors' */
+    double *dense_mean, *dense_unit; /* [n_dense] dense value = (mean vector - dense_mean) * dense_unit */
 };
+
+static inline uint32_t sg_corpus_n_dense(const struct sg_corpus *corpus)
+{
+    return sg_vectors()->n_dims + corpus->n_heads;
+}
 
 /* Index of the first dense value: the dimensions of the mean of a text's word vectors. */
 static inline int sg_corpus_dense_index(const struct sg_corpus *corpus)
@@ -34,19 +39,18 @@ static inline int sg_corpus_dense_index(const struct sg_corpus *corpus)
 /* Index of LIBLINEAR's bias, which is 1 in every row. */
 static inline int sg_corpus_bias_index(const struct sg_corpus *corpus)
 {
-    return sg_corpus_dense_index(corpus) + (int)(sg_vectors()->n_dims + corpus->n_heads);
+    return sg_corpus_dense_index(corpus) + (int)sg_corpus_n_dense(corpus);
 }
-
-/* Multiply the dense values so that they have these scales, which are above 0. No fit may run meanwhile. */
-void sg_corpus_set_scales(struct sg_corpus *corpus, double vector_scale, double prior_scale);
 
 /* What LIBLINEAR fitted, as weights of buckets and of the vocabulary's words, and the bias. */
 void sg_corpus_fold(const struct sg_corpus *corpus, const double *fitted, double *bucket_weights_out,
                     double *word_weights_out, double *bias_out);
 
-/* Features of the folded reading of every text. */
+/* Features of the folded reading of every text. The scales say how much the vectors and the prior heads count;
+ * prior_scale 0 leaves the heads out. */
 SG_MUST_CHECK enum sg_status sg_corpus_create(const struct sg_screen_category *categories, size_t n_categories,
-                                              bool prior, struct sg_corpus *corpus, struct sg_error *err);
+                                              double vector_scale, double prior_scale, struct sg_corpus *corpus,
+                                              struct sg_error *err);
 void sg_corpus_destroy(struct sg_corpus *corpus);
 
 /* Row of an example's text, which must be one of the texts that the corpus was made of. */

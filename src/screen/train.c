@@ -13,16 +13,15 @@
 #define MAX_REPEATS 16        /* an example counts at most so many times another */
 #define EPSILON 0.01          /* LIBLINEAR's stop, its own default */
 
-/* What is tried besides the defaults. Vectors and prior heads are never left out altogether, only nearly: their
- * values must be able to grow again. */
+/* A screen is the mean of two fits: one on n-grams, word vectors and prior heads, one on n-grams alone. Each is the
+ * better one on some task, their mean is close to the better one on all (docs/screen.md), and being linear it is one
+ * model. The second needs less regularisation, as it has less to hold on to. */
+#define PLAIN_C 3.0 /* times the first one's C */
 #define DEFAULT_C 10.0
 #define DEFAULT_SCALE 0.6
-#define DEFAULT_PRIOR 0.3
-#define NEARLY_NONE 0.001
-static const double c_grid[] = {3, 30, 100};
-static const double scale_grid[] = {NEARLY_NONE, 0.3};
+#define PRIOR_SCALE 0.3
+static const double c_grid[] = {3, 30, 100}; /* tried besides the default */
 #define N_C (sizeof c_grid / sizeof *c_grid)
-#define N_SCALES (sizeof scale_grid / sizeof *scale_grid)
 
 /* One category in training. */
 struct task {
@@ -98,53 +97,54 @@ static enum sg_status take_weights(const struct sg_corpus *corpus, const double 
     return SG_OK;
 }
 
+/* LIBLINEAR's weights, a sum of as many fits as `share` is the inverse of, get those of another. Its own allocations
+ * end the process when they fail, as it is written. False: there is one class only. */
+static bool add_fit(const struct problem *problem, double c, double share, double *sum)
+{
+    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c};
+    set_print_string_function(say_nothing);
+    struct model *fitted = train(problem, &parameter);
+    bool two_classes = fitted->nr_class == 2;
+    double sign = fitted->label[0] == 1 ? 1 : -1;
+    for (int i = 0; i < problem->n && two_classes; i++)
+        sum[i] += share * sign * fitted->w[i];
+    if (!two_classes) /* everything is of that class */
+        sum[problem->n - 1] = sign;
+    free_and_destroy_model(&fitted);
+    return two_classes;
+}
+
 /* Fit on all examples outside `fold` (-1: on all; with in_folds only those that are in a fold) → bias, scale,
- * weights. Nothing is printed; LIBLINEAR's own allocations end the process when they fail, as it is written. */
+ * weights. */
 static enum sg_status fit(const struct task *task, int fold, bool in_folds, double c, struct sg_screen_model *model,
                           int8_t *weights, int8_t *lexeme_weights, struct sg_error *err)
 {
+    const struct sg_corpus *corpus = task->corpus;
     size_t n = 0, at = 0;
     for (size_t i = 0; i < task->n; i++)
         if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
             n += (size_t)task->repeats[i];
-    double *y = malloc((n ? n : 1) * sizeof *y);
+    double *y = malloc((n ? n : 1) * sizeof *y), *sum = calloc((size_t)sg_corpus_bias_index(corpus), sizeof *sum);
     struct feature_node **x = malloc((n ? n : 1) * sizeof *x);
-    if (!y || !x || n > INT32_MAX) {
-        free(y);
-        free(x);
-        return sg_fail(err, SG_ENOMEM, "out of memory for a fit of %zu rows", n);
-    }
-    for (size_t i = 0; i < task->n; i++)
+    enum sg_status status =
+        y && x && sum && n <= INT32_MAX ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a fit of %zu rows", n);
+    for (size_t i = 0; i < task->n && status == SG_OK; i++)
         if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
             for (int k = 0; k < task->repeats[i]; k++) {
                 y[at] = is_positive(task, i) ? 1 : -1;
-                x[at++] = task->corpus->nodes + task->corpus->starts[task->rows[i]];
+                x[at++] = corpus->nodes + corpus->starts[task->rows[i]];
             }
-    struct problem problem = {
-        .l = (int)n,
-        .n = sg_corpus_bias_index(task->corpus),
-        .y = y,
-        .x = x,
-        .bias = 1,
-    };
-    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c * task->loss_unit};
-    set_print_string_function(say_nothing);
-    struct model *fitted = train(&problem, &parameter);
-    double sign = fitted->label[0] == 1 ? 1 : -1;
-    enum sg_status status = SG_OK;
-    if (fitted->nr_class == 2) {
-        for (int i = 0; i < problem.n; i++)
-            fitted->w[i] *= sign;
-        status = take_weights(task->corpus, fitted->w, model, weights, lexeme_weights, err);
-    } else { /* a fold left one class: everything is of that class */
-        model->bias = sign;
-        model->scale = model->lexeme_scale = 0;
-        memset(weights, 0, (size_t)1 << task->corpus->bucket_bits);
-        memset(lexeme_weights, 0, sg_vectors()->n_words);
+    struct problem problem = {.l = (int)n, .n = sg_corpus_bias_index(corpus), .y = y, .x = x, .bias = 1};
+    if (status == SG_OK && add_fit(&problem, c * task->loss_unit, 0.5, sum)) {
+        for (size_t i = 0; i < n; i++)
+            x[i] += sg_corpus_n_dense(corpus);
+        add_fit(&problem, PLAIN_C * c * task->loss_unit, 0.5, sum);
     }
-    free_and_destroy_model(&fitted);
+    if (status == SG_OK)
+        status = take_weights(corpus, sum, model, weights, lexeme_weights, err);
     free(y);
     free(x);
+    free(sum);
     return status;
 }
 
@@ -332,10 +332,10 @@ static enum sg_status run_jobs(struct sg_pool *pool, struct job *jobs, int n, st
     return SG_OK;
 }
 
-/* How well a setting does on the folds: mean average precision, and the share of what does not violate below the
- * margins that 5 and 10 % of what violates stay under, over all folds together. */
+/* How well a C does on the folds: mean average precision, and the share of what does not violate below the margins
+ * that 5 and 10 % of what violates stay under, over all folds together. */
 struct setting {
-    double c, vector_scale, prior_scale;
+    double c;
     double area, below;
 };
 
@@ -364,7 +364,6 @@ static enum sg_status try_setting(struct task *task, struct sg_pool *pool, struc
 {
     struct job jobs[MAX_FOLDS];
     memset(jobs, 0, sizeof jobs);
-    sg_corpus_set_scales(task->corpus, setting->vector_scale, setting->prior_scale);
     for (int fold = 0; fold < task->n_folds; fold++)
         jobs[fold] = (struct job){.task = task, .fold = fold, .in_folds = true, .c = setting->c};
     enum sg_status status = run_jobs(pool, jobs, task->n_folds, err);
@@ -381,50 +380,20 @@ static double worth(const struct setting *setting)
     return 2 * setting->area + setting->below;
 }
 
-static enum sg_status try_instead(struct task *task, struct sg_pool *pool, struct setting tried, struct setting *best,
-                                  struct sg_error *err)
-{
-    enum sg_status status = try_setting(task, pool, &tried, err);
-    if (status == SG_OK && worth(&tried) > worth(best) + 1e-4)
-        *best = tried;
-    return status;
-}
-
-/* One after the other: do the prior heads help, how much do vectors, which C. */
-static enum sg_status choose(struct task *task, struct sg_pool *pool, struct sg_error *err)
+static enum sg_status choose_c(struct task *task, struct sg_pool *pool, struct sg_error *err)
 {
     const struct sg_screen_options *options = task->options;
-    struct setting best = {
-        .c = options->c > 0 ? options->c : DEFAULT_C,
-        .vector_scale = options->vector_scale > 0 ? options->vector_scale : DEFAULT_SCALE,
-        .prior_scale = DEFAULT_PRIOR,
-        .area = NAN,
-    };
-    enum sg_status status = SG_OK;
-    bool all_given = options->c > 0 && options->vector_scale > 0;
-    if (!all_given)
-        status = make_folds(task, CV_MAX_EXAMPLES, err);
-    if (status == SG_OK && task->n_folds > 0) {
+    struct setting best = {.c = options->c > 0 ? options->c : DEFAULT_C, .area = NAN};
+    enum sg_status status = options->c > 0 ? SG_OK : make_folds(task, CV_MAX_EXAMPLES, err);
+    if (status == SG_OK && task->n_folds > 0)
         status = try_setting(task, pool, &best, err);
-        struct setting tried = best;
-        tried.prior_scale = NEARLY_NONE;
-        if (status == SG_OK && !options->no_prior)
-            status = try_instead(task, pool, tried, &best, err);
-        for (size_t i = 0; i < N_SCALES && status == SG_OK && options->vector_scale == 0; i++) {
-            tried = best;
-            tried.vector_scale = scale_grid[i];
-            status = try_instead(task, pool, tried, &best, err);
-        }
-        for (size_t i = 0; i < N_C && status == SG_OK && options->c == 0; i++) {
-            tried = best;
-            tried.c = c_grid[i];
-            status = try_instead(task, pool, tried, &best, err);
-        }
+    for (size_t i = 0; i < N_C && status == SG_OK && task->n_folds > 0; i++) {
+        struct setting tried = {.c = c_grid[i]};
+        status = try_setting(task, pool, &tried, err);
+        if (status == SG_OK && worth(&tried) > worth(&best) + 1e-4)
+            best = tried;
     }
-    sg_corpus_set_scales(task->corpus, best.vector_scale, best.prior_scale);
     task->model.c = best.c;
-    task->model.vector_scale = best.vector_scale;
-    task->model.prior_scale = options->no_prior ? 0 : best.prior_scale;
     task->model.average_precision = best.area;
     return status;
 }
@@ -531,7 +500,7 @@ static void say(const struct sg_screen_options *options, const char *what, doubl
 static enum sg_status train_category(struct task *task, struct sg_pool *pool, struct sg_error *err)
 {
     say(task->options, "choosing", 0);
-    enum sg_status status = choose(task, pool, err);
+    enum sg_status status = choose_c(task, pool, err);
     if (status == SG_OK) {
         say(task->options, "fitting", 0.5);
         status = fit(task, -1, false, task->model.c, &task->model, task->weights, task->lexeme_weights, err);
@@ -608,6 +577,8 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
     uint8_t *learnt = NULL;
     int learnt_bits = 0;
     struct sg_screen_category texts[SG_SCREEN_MAX_CATEGORIES + 1]; /* of all categories, and those without labels */
+    double vector_scale = options->vector_scale > 0 ? options->vector_scale : DEFAULT_SCALE;
+    double prior_scale = options->no_prior ? 0 : PRIOR_SCALE;
     size_t n = 0;
     *screen_out = NULL;
     enum sg_status status = check_categories(categories, n_categories, err);
@@ -619,7 +590,7 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
         status = sg_pool_create(options->threads, &pool, err);
     if (status == SG_OK) {
         say(options, "reading", 0);
-        status = sg_corpus_create(texts, n_categories + 1, !options->no_prior, &corpus, err);
+        status = sg_corpus_create(texts, n_categories + 1, vector_scale, prior_scale, &corpus, err);
     }
     while (status == SG_OK && n < n_categories) {
         status = task_init(tasks + n, categories + n, &corpus, options, err);
@@ -628,6 +599,8 @@ enum sg_status sg_screen_train(const struct sg_screen_category *categories, size
         n++;
         status = train_category(tasks + n - 1, pool, err);
         models[n - 1] = tasks[n - 1].model;
+        models[n - 1].vector_scale = vector_scale;
+        models[n - 1].prior_scale = prior_scale;
         weights[n - 1] = tasks[n - 1].weights;
         lexeme_weights[n - 1] = tasks[n - 1].lexeme_weights;
     }
