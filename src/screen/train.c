@@ -97,17 +97,19 @@ static enum sg_status take_weights(const struct sg_corpus *corpus, const double 
     return SG_OK;
 }
 
-/* LIBLINEAR's weights, a sum of as many fits as `share` is the inverse of, get those of another. Its own allocations
- * end the process when they fail, as it is written. False: there is one class only. */
-static bool add_fit(const struct problem *problem, double c, double share, double *sum)
+/* One fit by LIBLINEAR, from the weights in `start` on, which get its own; `share` of them is added to `sum`. False:
+ * there is one class only. LIBLINEAR's own allocations end the process when they fail, as it is written. */
+static bool add_fit(const struct problem *problem, double c, double share, double *start, double *sum)
 {
-    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c};
+    struct parameter parameter = {.solver_type = L2R_LR, .eps = EPSILON, .C = c, .init_sol = start};
     set_print_string_function(say_nothing);
     struct model *fitted = train(problem, &parameter);
     bool two_classes = fitted->nr_class == 2;
     double sign = fitted->label[0] == 1 ? 1 : -1;
-    for (int i = 0; i < problem->n && two_classes; i++)
+    for (int i = 0; i < problem->n && two_classes; i++) {
+        start[i] = fitted->w[i];
         sum[i] += share * sign * fitted->w[i];
+    }
     if (!two_classes) /* everything is of that class */
         sum[problem->n - 1] = sign;
     free_and_destroy_model(&fitted);
@@ -124,10 +126,13 @@ static enum sg_status fit(const struct task *task, int fold, bool in_folds, doub
     for (size_t i = 0; i < task->n; i++)
         if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
             n += (size_t)task->repeats[i];
-    double *y = malloc((n ? n : 1) * sizeof *y), *sum = calloc((size_t)sg_corpus_bias_index(corpus), sizeof *sum);
+    size_t n_weights = (size_t)sg_corpus_bias_index(corpus);
+    double *y = malloc((n ? n : 1) * sizeof *y), *sum = calloc(n_weights, sizeof *sum);
+    double *start = calloc(n_weights, sizeof *start);
     struct feature_node **x = malloc((n ? n : 1) * sizeof *x);
-    enum sg_status status =
-        y && x && sum && n <= INT32_MAX ? SG_OK : sg_fail(err, SG_ENOMEM, "out of memory for a fit of %zu rows", n);
+    enum sg_status status = y && x && sum && start && n <= INT32_MAX
+                                ? SG_OK
+                                : sg_fail(err, SG_ENOMEM, "out of memory for a fit of %zu rows", n);
     for (size_t i = 0; i < task->n && status == SG_OK; i++)
         if ((fold < 0 || task->folds[i] != fold) && (!in_folds || task->folds[i] >= 0))
             for (int k = 0; k < task->repeats[i]; k++) {
@@ -135,16 +140,18 @@ static enum sg_status fit(const struct task *task, int fold, bool in_folds, doub
                 x[at++] = corpus->nodes + corpus->starts[task->rows[i]];
             }
     struct problem problem = {.l = (int)n, .n = sg_corpus_bias_index(corpus), .y = y, .x = x, .bias = 1};
-    if (status == SG_OK && add_fit(&problem, c * task->loss_unit, 0.5, sum)) {
+    if (status == SG_OK && add_fit(&problem, c * task->loss_unit, 0.5, start, sum)) {
         for (size_t i = 0; i < n; i++)
             x[i] += sg_corpus_n_dense(corpus);
-        add_fit(&problem, PLAIN_C * c * task->loss_unit, 0.5, sum);
+        memset(start + sg_corpus_dense_index(corpus) - 1, 0, sg_corpus_n_dense(corpus) * sizeof *start);
+        add_fit(&problem, PLAIN_C * c * task->loss_unit, 0.5, start, sum);
     }
     if (status == SG_OK)
         status = take_weights(corpus, sum, model, weights, lexeme_weights, err);
     free(y);
     free(x);
     free(sum);
+    free(start);
     return status;
 }
 
