@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
-THREADED='engine|pool|reasoner|golden tiny'
+THREADED='engine|pool|reasoner|remote|guard|governor|cache|eval_run|screen|learn|golden tiny'
 
 build() { # FOLDER SANITIZERS
     [ -f "$1/build.ninja" ] || CC=clang meson setup "$1" --buildtype=debugoptimized -Db_sanitize="$2" -Db_lundef=false

@@ -54,10 +54,10 @@ struct sg_remote_options {
     const char *api_key; /* NULL: $SAFEGUARD_REASONER_KEY, else none */
     int in_flight;       /* checks at a time [4] */
     double connect_ms, first_token_ms, idle_ms, total_ms; /* time-outs [5 s, 120 s, 60 s, 600 s] */
-    int retries;          /* of what may be repeated: no connection, a broken one, 429, 5xx [3]; -1: none */
-    double retry_ms;      /* about how long to wait before the first retry; doubled for each further one [500] */
-    int breaker;          /* failures in a row after which calls fail at once for a while [8] */
-    int votes;            /* answers to ask for where the server gives no logprobs; 0 or 1: none */
+    int retries;     /* of what may be repeated: no connection, a broken one, 429, 5xx [3]; -1: none */
+    double retry_ms; /* about how long to wait before the first retry; doubled for each further one [500] */
+    int breaker;     /* failures in a row after which calls fail at once for a while [8] */
+    int votes;       /* answers to ask for where the server gives no logprobs; 0 or 1: none */
 };
 /* True when a key (api_key or $SAFEGUARD_REASONER_KEY) would travel unencrypted to another machine. */
 bool sg_remote_exposes_key(const struct sg_remote_options *options);
