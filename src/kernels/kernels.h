@@ -87,7 +87,7 @@ struct sg_kernels {
     void (*add_scaled)(float *x, const float *y, float a, int n);
 };
 
-/* The table for this machine: the best that the processor has, or what SG_CPU names (scalar, avx2, avx512).
+/* The table for this machine: the best that the processor has, or what SG_CPU names (scalar, avx2, avxvnni, avx512).
  * SG_EINVALID when SG_CPU names a level that is unknown or that the processor lacks. */
 SG_MUST_CHECK enum sg_status sg_kernels_select(const struct sg_kernels **kernels_out, struct sg_error *err);
 
@@ -108,6 +108,7 @@ void sg_pack_q8_from_f32(const float *values, int row, int n_blocks, uint8_t *pa
 
 extern const struct sg_kernels sg_kernels_scalar;
 extern const struct sg_kernels sg_kernels_avx2;
+extern const struct sg_kernels sg_kernels_avxvnni;
 extern const struct sg_kernels sg_kernels_avx512;
 
 #endif

@@ -1,5 +1,6 @@
-/* AVX2, FMA and F16C. The int8 kernels hold the 8 weight vectors of a block for 8 rows in registers and go over
- * all rows of activations with them, so that weights are decoded once for each block. */
+/* AVX2, FMA and F16C; compiled a second time with AVX-VNNI. The int8 kernels hold the 8 weight vectors of a block for
+ * 8 rows in registers and go over all rows of activations with them, so that weights are decoded once for each block.
+ */
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -14,6 +15,28 @@ static inline __m256i broadcast4(const int8_t *q)
     return _mm256_set1_epi32(four);
 }
 
+#ifdef __AVXVNNI__
+/* vpdpbusd sums four products into 32 bits without saturation. Signed × signed: |w| as the unsigned operand, the sign
+ * moved to x. */
+static inline __m256i dot_q8(const __m256i w[8], const int8_t *q)
+{
+    __m256i sum = _mm256_setzero_si256();
+    for (int g = 0; g < 8; g++)
+        sum = _mm256_dpbusd_avx_epi32(sum, _mm256_abs_epi8(w[g]), _mm256_sign_epi8(broadcast4(q + 4 * g), w[g]));
+    return sum;
+}
+
+/* Weights are doubled E2M1 values + 12. The 12 is taken out again with the sum of x. Two chains of four. */
+static inline __m256i dot_mxfp4(const __m256i w[8], const int8_t *q, int32_t sum_of_x_times_12)
+{
+    __m256i a = _mm256_set1_epi32(-sum_of_x_times_12), b = _mm256_setzero_si256();
+    for (int g = 0; g < 8; g += 2) {
+        a = _mm256_dpbusd_avx_epi32(a, w[g], broadcast4(q + 4 * g));
+        b = _mm256_dpbusd_avx_epi32(b, w[g + 1], broadcast4(q + 4 * g + 4));
+    }
+    return _mm256_add_epi32(a, b);
+}
+#else
 /* Signed × signed: |w| as the unsigned operand, the sign moved to x. |w| ≤ 128 and |x| ≤ 127, so a pair stays
  * within 2 × 128 × 127 = 32,512 and the 16-bit sum does not saturate. */
 static inline __m256i dot_q8(const __m256i w[8], const int8_t *q)
@@ -42,6 +65,7 @@ static inline __m256i dot_mxfp4(const __m256i w[8], const int8_t *q, int32_t sum
     }
     return _mm256_sub_epi32(_mm256_add_epi32(halves[0], halves[1]), _mm256_set1_epi32(sum_of_x_times_12));
 }
+#endif
 
 static inline __m256 accumulate(__m256i dot, __m256 scale, float d, __m256 sum)
 {
@@ -126,4 +150,8 @@ PANEL(panel_mxfp4, 256, 16, decode_mxfp4, scale_mxfp4, dot_mxfp4(w, q, x_sum12[a
 
 #include "kernels/kernel_body.h"
 
+#ifdef __AVXVNNI__
+const struct sg_kernels sg_kernels_avxvnni = KERNEL_TABLE("avxvnni");
+#else
 const struct sg_kernels sg_kernels_avx2 = KERNEL_TABLE("avx2");
+#endif
