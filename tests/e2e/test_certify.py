@@ -79,7 +79,7 @@ def test_certifies_and_keeps_the_account(world):
     assert abs(other["spent"] - 0.04) < 1e-9 and abs(other["delta"] - 0.008) < 1e-9
     assert len(world.attempts()) == 2
     # the other side has its own account
-    flag = json.loads(world.certify("--flag", "0.6", "--json").stdout)["certificate"]["categories"][0]["flag"]
+    flag = json.loads(world.certify("--flag", "0.7", "--json").stdout)["certificate"]["categories"][0]["flag"]
     assert flag["spent"] == 0 and flag["certified"]
     last = world.certify("--miss", "0.15", "--spend", "1", status=0)
     assert b"earlier attempts 0.048" in last.stdout
