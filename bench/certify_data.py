@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 TASKS = ["toxicchat/toxic", "toxicchat/jailbreak", "openai_moderation/any", "openai_moderation/sexual",
          "openai_moderation/hate", "openai_moderation/self_harm", "edos_sexism/sexism", "sms_spam/spam", "davidson/hate",
          "hatecheck/hate", "hatemoji_build/hate"]
+HEADS_HAVE_SEEN = ("davidson", "hatecheck", "hatemoji_build")  # data/README.md: their rows prove nothing with the heads
 PROMISES = (0.01, 0.05, 0.10)
 
 
@@ -64,7 +65,7 @@ class Bench:
             parts["teach" if x < teach else "certify" if x < 0.75 else "held"].append(row)
         return parts
 
-    def one(self, rows, seed):
+    def one(self, rows, seed, *training):
         """[(promise, claim, miss on held-back rows, violating groups there, benign share cleared there)]"""
         for path in self.folder.glob("*.l"):
             path.unlink()
@@ -76,7 +77,7 @@ class Bench:
         else:
             self.import_rows(parts["teach"], labels, *uniform)
         self.run("screen", "train", "--policy", self.policy, "--labels", self.folder / "t.l" if self.plan else labels,
-                 "--threads", 1, "--out", screen)
+                 "--threads", 1, "--out", screen, *training)
         held = self.folder / "held.jsonl"
         held.write_text("".join(json.dumps({"id": str(i), "text": row["text"]}) + "\n"
                                 for i, row in enumerate(parts["held"])))
@@ -122,7 +123,8 @@ def main():
         bench = Bench(os.path.abspath(options.program), options.data, options.plan, pathlib.Path(folder))
         for task in options.task:
             rows = bench.rows(task)
-            results = [bench.one(rows, seed) for seed in range(options.seeds)]
+            training = ["--no-prior"] if task.startswith(HEADS_HAVE_SEEN) else []
+            results = [bench.one(rows, seed, *training) for seed in range(options.seeds)]
             for at, promise in enumerate(PROMISES):
                 tries = [result[at] for result in results]
                 done = [t for t in tries if t[2] is not None]
