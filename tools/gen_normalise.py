@@ -309,17 +309,14 @@ def main():
     print(" * Class of c: class_records[class_blocks[class_index[c >> 8]][c & 255]].")
     print(" * NFKC case-fold of c, where it has CHAR_MAPPED: map_blocks[map_index[c >> 6]][c & 63]: a code point, or from")
     print(" * MAP_STRINGS on the number of a string, the bytes map_strings[map_offsets[i] … map_offsets[i + 1]]. */")
-    print("#ifndef SG_TEXT_NORMALISE_TABLES_H\n#define SG_TEXT_NORMALISE_TABLES_H\n\n#include <stdint.h>\n")
-    print("enum {")
-    for i, group in enumerate(GROUPS):
-        print(f"    GROUP_{group} = {i},")
-    print("};\nenum {")
-    for flag, bit in FLAG.items():
-        print(f"    CHAR_{flag} = {bit},")
-    print("};\nenum { MAP_STRINGS = 0xD800 };\n")
+    print("#ifndef SG_TEXT_NORMALISE_TABLES_H\n#define SG_TEXT_NORMALISE_TABLES_H\n\n#include \"text/nfkc.h\"\n")
+    print("enum { MAP_STRINGS = 0xD800 };\n")
+    for name, number in [*((f"GROUP_{group}", i) for i, group in enumerate(GROUPS)),
+                         *((f"CHAR_{flag}", bit) for flag, bit in FLAG.items())]:
+        print(f'_Static_assert({name} == {number}, "the tables are made for it");')
+    print()
     print("/* clang-format off */")
-    print("static const struct char_class { uint8_t group, ccc; uint16_t flags; } "
-          f"class_records[{len(records)}] = {{")
+    print(f"static const struct sg_char class_records[{len(records)}] = {{")
     print("\n".join(rows(f"{{{g}, {ccc}, {f}}}" for g, ccc, f in records)), "};", sep="\n")
     blocks, index = two_stage(table, 8)
     if len(blocks) > 256:
@@ -365,8 +362,6 @@ def main():
     print(f"static const uint16_t by_whole[{len(order)}] = {{")
     print("\n".join(rows(map(str, order))), "};", sep="\n")
     print("/* Sorted by code. */")
-    print("enum { LOOKALIKE_LOOSE, /* in words with ASCII letters */\n       LOOKALIKE_STRICT, /* and in words that look ASCII "
-          "as a whole */\n       LOOKALIKE_DIRECT /* everywhere */ };")
     print("static const struct lookalike { int32_t code; uint8_t strength; char ascii[3]; } "
           f"lookalikes[{len(data.lookalike)}] = {{")
     quote = lambda s: "{" + ", ".join("'" + c.replace("'", "\\'") + "'" for c in s) + "}"

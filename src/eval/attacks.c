@@ -3,7 +3,6 @@
 #include "base/utf8.h"
 #include "certify/mix.h"
 #include "text/nfkc.h"
-#include "text/normalise_tables.h"
 
 #include <string.h>
 

@@ -17,15 +17,14 @@ enum {
     HANGUL_N_S = HANGUL_N_L * HANGUL_N_V * HANGUL_N_T
 };
 
-static const struct char_class *class_of(int32_t code)
+static const struct sg_char *class_of(int32_t code)
 {
     return &class_records[class_blocks[class_index[code >> 8]][code & 255]];
 }
 
 struct sg_char sg_char_of(int32_t code)
 {
-    const struct char_class *record = class_of(code);
-    return (struct sg_char){record->group, record->ccc, record->flags};
+    return *class_of(code);
 }
 
 /* --- pairs ------------------------------------------------------------------------------------------------- */

@@ -8,7 +8,37 @@
 
 #include <stdint.h>
 
-/* Groups of scripts and flags are the generated enums GROUP_… and CHAR_… (normalise_tables.h). */
+/* Scripts as the evasion gate tells them apart, and what is known of a character. The tables (normalise_tables.h) are
+ * generated for these numbers, by tools/gen_normalise.py, which says what each means. */
+enum {
+    GROUP_COMMON = 0,
+    GROUP_INHERITED,
+    GROUP_LATIN,
+    GROUP_GREEK,
+    GROUP_CYRILLIC,
+    GROUP_ARABIC,
+    GROUP_HEBREW,
+    GROUP_INDIC,
+    GROUP_SEA,
+    GROUP_CJK,
+    GROUP_OTHER
+};
+enum {
+    CHAR_LETTER = 1 << 0,
+    CHAR_MARK = 1 << 1,
+    CHAR_DIGIT = 1 << 2,
+    CHAR_SPACE = 1 << 3,
+    CHAR_IGNORABLE = 1 << 4,
+    CHAR_EMOJI = 1 << 5,
+    CHAR_STYLED = 1 << 6,
+    CHAR_UPPER = 1 << 7,
+    CHAR_COMBINES = 1 << 8,
+    CHAR_DECOMPOSES = 1 << 9,
+    CHAR_MAPPED = 1 << 10,
+    CHAR_LOOKALIKE = 1 << 11,
+    CHAR_RARE = 1 << 12,
+    CHAR_CONTROL = 1 << 13
+};
 struct sg_char {
     uint8_t group, ccc;
     uint16_t flags;
@@ -31,8 +61,14 @@ void sg_nfkc_casefold(struct sg_slice text, struct sg_buffer *out);
 /* Letter under the marks of a composed character: the first of its canonical decomposition. */
 int32_t sg_nfkc_base(int32_t code);
 
-/* The ASCII that a non-ASCII character looks like, or NULL; *strength_out: LOOKALIKE_… (normalise_tables.h). Not
- * NUL-terminated when it has 3 bytes; unused bytes are 0. */
+/* Where a look-alike is taken for its ASCII. */
+enum {
+    LOOKALIKE_LOOSE,  /* in words with ASCII letters */
+    LOOKALIKE_STRICT, /* and in words that look ASCII as a whole */
+    LOOKALIKE_DIRECT  /* everywhere */
+};
+/* The ASCII that a non-ASCII character looks like, or NULL; *strength_out: LOOKALIKE_…. Not NUL-terminated when it
+ * has 3 bytes; unused bytes are 0. */
 const char *sg_lookalike(int32_t code, unsigned *strength_out);
 
 #endif

@@ -8,7 +8,6 @@
 #include "base/utf8.h"
 #include "text/nfkc.h"
 #include "text/normalise_internal.h"
-#include "text/normalise_tables.h"
 
 #include <string.h>
 

@@ -7,41 +7,38 @@
 #ifndef SG_TEXT_NORMALISE_TABLES_H
 #define SG_TEXT_NORMALISE_TABLES_H
 
-#include <stdint.h>
+#include "text/nfkc.h"
 
-enum {
-    GROUP_COMMON = 0,
-    GROUP_INHERITED = 1,
-    GROUP_LATIN = 2,
-    GROUP_GREEK = 3,
-    GROUP_CYRILLIC = 4,
-    GROUP_ARABIC = 5,
-    GROUP_HEBREW = 6,
-    GROUP_INDIC = 7,
-    GROUP_SEA = 8,
-    GROUP_CJK = 9,
-    GROUP_OTHER = 10,
-};
-enum {
-    CHAR_LETTER = 1,
-    CHAR_MARK = 2,
-    CHAR_DIGIT = 4,
-    CHAR_SPACE = 8,
-    CHAR_IGNORABLE = 16,
-    CHAR_EMOJI = 32,
-    CHAR_STYLED = 64,
-    CHAR_UPPER = 128,
-    CHAR_COMBINES = 256,
-    CHAR_DECOMPOSES = 512,
-    CHAR_MAPPED = 1024,
-    CHAR_LOOKALIKE = 2048,
-    CHAR_RARE = 4096,
-    CHAR_CONTROL = 8192,
-};
 enum { MAP_STRINGS = 0xD800 };
 
+_Static_assert(GROUP_COMMON == 0, "the tables are made for it");
+_Static_assert(GROUP_INHERITED == 1, "the tables are made for it");
+_Static_assert(GROUP_LATIN == 2, "the tables are made for it");
+_Static_assert(GROUP_GREEK == 3, "the tables are made for it");
+_Static_assert(GROUP_CYRILLIC == 4, "the tables are made for it");
+_Static_assert(GROUP_ARABIC == 5, "the tables are made for it");
+_Static_assert(GROUP_HEBREW == 6, "the tables are made for it");
+_Static_assert(GROUP_INDIC == 7, "the tables are made for it");
+_Static_assert(GROUP_SEA == 8, "the tables are made for it");
+_Static_assert(GROUP_CJK == 9, "the tables are made for it");
+_Static_assert(GROUP_OTHER == 10, "the tables are made for it");
+_Static_assert(CHAR_LETTER == 1, "the tables are made for it");
+_Static_assert(CHAR_MARK == 2, "the tables are made for it");
+_Static_assert(CHAR_DIGIT == 4, "the tables are made for it");
+_Static_assert(CHAR_SPACE == 8, "the tables are made for it");
+_Static_assert(CHAR_IGNORABLE == 16, "the tables are made for it");
+_Static_assert(CHAR_EMOJI == 32, "the tables are made for it");
+_Static_assert(CHAR_STYLED == 64, "the tables are made for it");
+_Static_assert(CHAR_UPPER == 128, "the tables are made for it");
+_Static_assert(CHAR_COMBINES == 256, "the tables are made for it");
+_Static_assert(CHAR_DECOMPOSES == 512, "the tables are made for it");
+_Static_assert(CHAR_MAPPED == 1024, "the tables are made for it");
+_Static_assert(CHAR_LOOKALIKE == 2048, "the tables are made for it");
+_Static_assert(CHAR_RARE == 4096, "the tables are made for it");
+_Static_assert(CHAR_CONTROL == 8192, "the tables are made for it");
+
 /* clang-format off */
-static const struct char_class { uint8_t group, ccc; uint16_t flags; } class_records[215] = {
+static const struct sg_char class_records[215] = {
     {0, 0, 8192}, {0, 0, 8}, {0, 0, 0}, {0, 0, 4}, {2, 0, 1153}, {2, 0, 1}, {0, 0, 1032}, {0, 0, 2048},
     {0, 0, 1024}, {0, 0, 32}, {2, 0, 1025}, {0, 0, 1040}, {0, 0, 1025}, {2, 0, 513}, {2, 0, 2049}, {2, 0, 5249},
     {2, 0, 6145}, {2, 0, 4097}, {2, 0, 2561}, {2, 0, 2113}, {2, 0, 1089}, {0, 0, 2049}, {0, 0, 1}, {0, 0, 3072},
@@ -2338,9 +2335,6 @@ static const uint16_t by_whole[543] = {
     530, 531, 532, 535, 533, 539, 534, 536, 538, 537, 541, 540, 542,
 };
 /* Sorted by code. */
-enum { LOOKALIKE_LOOSE, /* in words with ASCII letters */
-       LOOKALIKE_STRICT, /* and in words that look ASCII as a whole */
-       LOOKALIKE_DIRECT /* everywhere */ };
 static const struct lookalike { int32_t code; uint8_t strength; char ascii[3]; } lookalikes[1608] = {
     {162, 0, {'c'}}, {163, 0, {'l'}}, {165, 0, {'y'}}, {171, 2, {'"'}}, {187, 2, {'"'}}, {215, 0, {'x'}},
     {230, 2, {'a', 'e'}}, {240, 2, {'d'}}, {248, 2, {'o'}}, {254, 2, {'t', 'h'}}, {273, 2, {'d'}}, {295, 2, {'h'}},
