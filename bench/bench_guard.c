@@ -3,32 +3,16 @@
  *
  *     ninja -C BUILD bench_guard && BUILD/src/guard/bench_guard [SCREEN POLICY]
  */
+#include "bench.h"
 #include "guard/rules.h"
 #include "safeguard/guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define N_TEXTS 1000
 #define TEXT_BYTES 100
 #define PASSES 100
-
-static double cpu_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static uint32_t rnd(void)
-{
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20);
-}
 
 static void word(struct sg_buffer *out, uint32_t least, uint32_t spread)
 {

@@ -2,19 +2,12 @@
  *
  *     ninja -C BUILD src/text/bench_normalise && BUILD/src/text/bench_normalise FILE… */
 #include "base/file.h"
+#include "bench.h"
 #include "text/normalise.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define FILE_MAX ((size_t)1 << 30)
-
-static double cpu_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* One pass over the lines; returns the seconds, or -1 with the error. */
 static double pass(const struct sg_buffer *file, struct sg_normal *normal, size_t *n_out, size_t *n_evasive_out,

@@ -5,21 +5,14 @@
  *
  * bench/screen.py makes the files, and runs fastText over the same ones. Times are of the process's processor. */
 #include "base/file.h"
+#include "bench.h"
 #include "safeguard/screen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define PASSES 5
 #define MAX_FILE ((size_t)1 << 30)
-
-static double cpu_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int fail(const struct sg_error *err)
 {

@@ -5,30 +5,14 @@
  * MODEL is a tiktoken rank file, a tokenizer.json or a GGUF. Without a text file English is made of common words. */
 #include "base/file.h"
 #include "base/utf8.h"
+#include "bench.h"
 #include "text/tokenizer.h"
 #include "weights/weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SIZE ((size_t)1 << 20)
-
-static double cpu_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static uint32_t rnd(void)
-{
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20);
-}
 
 static void make_english(struct sg_buffer *out)
 {
