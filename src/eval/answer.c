@@ -77,8 +77,10 @@ enum sg_status sg_answer_read(json_t *line, double threshold, struct sg_answer *
     }
     answer->by_model = text_of(line, "output") != NULL;
     answer->unreadable = answer->by_model && answer->decision == SG_UNDECIDED && says_unreadable(answer->reason);
-    if (answer->stage)
+    if (answer->stage) {
         answer->calls = strcmp(answer->stage, "reasoner") == 0;
+        answer->early = answer->calls == 0 && strcmp(answer->stage, "cache") != 0;
+    }
     answer->line = json_incref(line);
     return SG_OK;
 }

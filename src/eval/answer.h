@@ -14,11 +14,12 @@
 struct sg_answer {
     json_t *line; /* owned reference; NULL: not answered */
     enum sg_decision decision;
-    double score;                                              /* p_violation, else score; NaN */
-    bool failed;                                               /* an error line: undecided, and counted by itself */
-    bool by_model;                                             /* a model wrote an answer, … */
-    bool unreadable;                                           /* … which could not be read as a decision */
-    int calls;                                                 /* of the reasoner: 0 or 1, -1 unknown */
+    double score;    /* p_violation, else score; NaN */
+    bool failed;     /* an error line: undecided, and counted by itself */
+    bool by_model;   /* a model wrote an answer, … */
+    bool unreadable; /* … which could not be read as a decision */
+    int calls;       /* of the reasoner: 0 or 1, -1 unknown */
+    bool early;      /* decided by a stage that asks no reasoner, nor repeats one */
     int64_t n_prompt_tokens, n_cached_tokens, n_output_tokens; /* -1 unknown */
     double total_ms;                                           /* NaN unknown */
     double margin, screen_score;                               /* of the screen; NaN */

@@ -78,6 +78,17 @@ bool sg_take_answered(const struct sg_eval *eval, size_t config, size_t task, si
     return true;
 }
 
+/* Is there a decision that does not say which stage took it? */
+static bool are_unknown_stages(const struct sg_eval *eval, size_t config, size_t task)
+{
+    for (size_t row = 0; row < eval->rows->n; row++) {
+        const struct sg_answer *answer = sg_answer_of(eval, config, task, row);
+        if (answer->line && answer->decision != SG_UNDECIDED && !answer->stage)
+            return true;
+    }
+    return false;
+}
+
 /* Did more than one stage decide? */
 static bool are_several_stages(const struct sg_eval *eval, size_t config, size_t task)
 {
@@ -196,15 +207,15 @@ static bool take_readable(const struct sg_eval *eval, size_t config, size_t task
     return answer->by_model;
 }
 
-/* context: the truth of the rows that are looked at. Where nobody knows which stage decided there is nothing to say.
- */
+/* context: the truth of the rows that are looked at. Where a decision does not tell its stage there is nothing to say
+ * of any: an unknown clearing must not count as none. */
 static bool take_early(const struct sg_eval *eval, size_t config, size_t task, size_t row, const void *context,
                        struct sg_point *point)
 {
     const struct sg_answer *answer = sg_answer_of(eval, config, task, row);
     int truth = sg_eval_truth(eval->rows, row, eval->tasks[task].category);
-    *point = share_point(answer->decision == SG_DOES_NOT_VIOLATE && answer->calls == 0);
-    return answer->line && truth == *(const int *)context && (answer->calls >= 0 || answer->decision == SG_UNDECIDED);
+    *point = share_point(answer->decision == SG_DOES_NOT_VIOLATE && answer->early);
+    return answer->line && truth == *(const int *)context && !eval->configs[config].unknown_stages[task];
 }
 
 /* Every task's truth is known and answered; counts when every decision is right. */
@@ -651,9 +662,12 @@ enum sg_status sg_report_make(struct sg_eval *eval, json_t **report_out, struct 
     json_t *report = json_object(), *configs = json_array(), *comparisons = json_array();
     enum sg_status status = SG_OK;
     *report_out = NULL;
-    for (size_t i = 0; i < eval->n_configs * eval->n_tasks; i++)
-        eval->configs[i / eval->n_tasks].several_stages[i % eval->n_tasks] =
-            are_several_stages(eval, i / eval->n_tasks, i % eval->n_tasks);
+    for (size_t i = 0; i < eval->n_configs * eval->n_tasks; i++) {
+        struct sg_eval_config *config = eval->configs + i / eval->n_tasks;
+        size_t task = i % eval->n_tasks;
+        config->unknown_stages[task] = are_unknown_stages(eval, i / eval->n_tasks, task);
+        config->several_stages[task] = are_several_stages(eval, i / eval->n_tasks, task);
+    }
     sg_put(&maker, report, "schema", json_integer(SG_REPORT_SCHEMA));
     sg_put(&maker, report, "made_by", sg_name_json(eval->version));
     sg_put(&maker, report, "intervals",

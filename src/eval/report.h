@@ -34,6 +34,7 @@ struct sg_eval_config {
     const char *policy_id[SG_EVAL_MAX_TASKS], *policy_sha256[SG_EVAL_MAX_TASKS]; /* NULL unknown */
     struct sg_answer *answers;                                                   /* [task][row] */
     /* Set by sg_report_make: answers are of several stages, whose scores are not comparable. */
+    bool unknown_stages[SG_EVAL_MAX_TASKS]; /* some decision does not say which stage took it */
     bool several_stages[SG_EVAL_MAX_TASKS];
 };
 

@@ -322,26 +322,25 @@ static void put_attacks(struct sg_buffer *out, const json_t *attacks)
 {
     const json_t *attack, *n;
     size_t i;
-    const char *before = "", *stage;
+    const char *before = "", *label_before = "", *stage;
     if (json_array_size(attacks) == 0)
         return;
     json_array_foreach(attacks, i, attack)
     {
-        const char *config = text_in(attack, "configuration");
-        if (strcmp(config, before) != 0) {
-            sg_buffer_printf(out, "Attacks on violating rows, %s (%s)\n  ", config, text_in(attack, "label"));
+        const char *config = text_in(attack, "configuration"), *label = text_in(attack, "label");
+        if (strcmp(config, before) != 0 || strcmp(label, label_before) != 0) {
+            sg_buffer_printf(out, "Attacks on violating rows, %s (%s)\n  ", config, label);
             put_padded(out, "", 20);
+            put_padded(out, "before", COLUMN);
             put_padded(out, "flagged", COLUMN);
             put_padded(out, "not cleared", COLUMN);
             sg_buffer_puts(out, "change  cleared by\n");
-            sg_buffer_puts(out, "  ");
-            put_padded(out, "(no attack)", 20);
-            put_interval(out, json_object_get(attack, "plain"), COLUMN);
-            end_line(out);
         }
         before = config;
+        label_before = label;
         sg_buffer_puts(out, "  ");
         put_padded(out, text_in(attack, "attack"), 20);
+        put_interval(out, json_object_get(attack, "plain"), COLUMN);
         put_interval(out, json_object_get(attack, "flagged"), COLUMN);
         put_interval(out, json_object_get(attack, "not_cleared"), COLUMN);
         sg_buffer_printf(out, "%+.3f ", number_in(attack, "change"));

@@ -92,6 +92,22 @@ def test_undecided_violations_are_not_found_but_held(ev, data, tmp_path):
     assert (got["recall"], got["held"], got["undecided"]) == (0.25, 0.75, 0.5)
 
 
+def test_an_unknown_stage_is_no_clearing_that_did_not_happen(ev, data, tmp_path):
+    rows = data([row(i, 1) for i in range(4)])
+    predictions = data([{"id": f"r{i}", "violation": v} for i, v in enumerate([False, False, None, None])], "p.jsonl")
+    done = ev("--data", rows, "--predictions", predictions, "--json", *everything(tmp_path))
+    assert done.report["configurations"][0]["tasks"][0]["missed_early"]["why"] == "stages unknown"
+
+
+def test_a_repeated_decision_of_the_reasoner_is_not_early(ev, data, tmp_path):
+    rows = data([row(i, 1) for i in range(4)])
+    predictions = data([{"id": f"r{i}", "violation": False, "stage": stage}
+                        for i, stage in enumerate(["reasoner", "cache", "cache", "screen"])], "p.jsonl")
+    done = ev("--data", rows, "--predictions", predictions, "--json", *everything(tmp_path))
+    task = done.report["configurations"][0]["tasks"][0]
+    assert task["missed_early"]["value"] == 0.25 and task["reasoner_calls"] == 1
+
+
 def test_any_and_any_strict(ev, data, tmp_path):
     rows = data([{"id": "a", "text": "1", "labels": {"x": 1}}, {"id": "b", "text": "2", "labels": {"x": 0}},
                  {"id": "c", "text": "3", "labels": {"x": 0, "y": 0}}, {"id": "d", "text": "4", "labels": {"x": 0, "y": 1}},
