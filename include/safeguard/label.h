@@ -109,6 +109,9 @@ struct sg_said {
  * remembers them: sg_screen_learnt_from). docs/certificate.md says why. */
 enum sg_row_split { SG_SPLIT_TRAIN, SG_SPLIT_CERTIFY };
 enum sg_row_split sg_split_of_group(const char *group); /* `group` of struct sg_labelled */
+/* A row that may prove something and so may not teach. A person's correction does not undo the draw that it corrects.
+ */
+bool sg_labelled_is_kept(const struct sg_labelled *item);
 
 struct sg_labels;
 /* All lines of the files that belong to the policy (NULL: any policy). Also reads data sets in every shape of

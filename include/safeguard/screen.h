@@ -96,7 +96,8 @@ const char *sg_screen_features_version(void);
 size_t sg_screen_n_categories(const struct sg_screen *screen);
 const char *sg_screen_category_name(const struct sg_screen *screen, size_t category);
 /* Was a row of this group (sg_screen_group_hash) learnt from? Such a row proves nothing about the screen. Never false
- * for one that was; true for one in some 400 that was not. */
+ * for one that was; true for one in some 400 that was not, more of
+ * them above 260,000 texts. Texts are remembered likewise, by the group hash of their SHA-256. */
 bool sg_screen_learnt_from(const struct sg_screen *screen, uint64_t group);
 /* The whole description as a JSON object (examples, classes, C, calibration, sizes); free() it. */
 SG_MUST_CHECK enum sg_status sg_screen_info(const struct sg_screen *screen, char **json_out, struct sg_error *err);

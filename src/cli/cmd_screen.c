@@ -38,7 +38,6 @@ struct training {
 static bool may_teach(struct training *training, size_t i)
 {
     const struct sg_labelled *row = sg_labels_at(training->labels, i);
-    bool certifies = row->p_drawn > 0 && sg_split_of_group(row->group) == SG_SPLIT_CERTIFY;
     training->n_disputed += row->disputed;
     if (row->disputed)
         return false;
@@ -46,7 +45,7 @@ static bool may_teach(struct training *training, size_t i)
         training->n_no_text++;
         return false;
     }
-    if (certifies && !training->use_kept) {
+    if (sg_labelled_is_kept(row) && !training->use_kept) {
         training->n_kept++;
         return false;
     }

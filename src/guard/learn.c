@@ -155,12 +155,6 @@ static enum sg_status take_rows(struct sg_learn *learn, const struct sg_learn_ro
 
 /* --- what is known before -------------------------------------------------------------------------------------- */
 
-/* People's rows that were drawn by chance and stand in the half for proofs are left to proofs. */
-static bool may_teach(const struct sg_labelled *item)
-{
-    return !(item->p_drawn > 0 && sg_split_of_group(item->group) == SG_SPLIT_CERTIFY);
-}
-
 static enum sg_status read_labels(struct sg_learn *learn, struct sg_error *err)
 {
     struct sg_error why;
@@ -182,7 +176,7 @@ static enum sg_status read_labels(struct sg_learn *learn, struct sg_error *err)
         if (item->source == SG_TRUTH_PERSON || item->disputed) {
             row->known = true;
             row->value = item->violation;
-            row->teaches = item->violation != SG_LABEL_UNKNOWN && may_teach(item);
+            row->teaches = item->violation != SG_LABEL_UNKNOWN && !sg_labelled_is_kept(item);
             learn->report.n_known++;
         }
     }
@@ -425,14 +419,11 @@ static struct sg_screen_example example_of(const struct row *row, bool calibrate
 
 /* Labels of the file that belong to no drawn row: of people from the start, of a reasoner in the final fit (answers
  * to other options, or of an earlier policy of drawing). */
-static bool is_extra(const struct sg_learn *learn, const struct sg_labelled *item, bool final)
+static bool is_extra(const struct sg_labelled *item, bool final)
 {
-    if (!item->text || item->violation == SG_LABEL_UNKNOWN || !may_teach(item))
+    if (!item->text || item->violation == SG_LABEL_UNKNOWN || sg_labelled_is_kept(item))
         return false;
-    if (item->source != SG_TRUTH_PERSON && !final)
-        return false;
-    (void)learn;
-    return true;
+    return item->source == SG_TRUTH_PERSON || final;
 }
 
 static enum sg_status collect(const struct sg_learn *learn, bool final, struct sg_screen_example **examples_out,
@@ -457,7 +448,7 @@ static enum sg_status collect(const struct sg_learn *learn, bool final, struct s
     }
     for (size_t i = 0; i < n_labels; i++) {
         const struct sg_labelled *item = sg_labels_at(learn->labels, i);
-        if (!mine[i] && is_extra(learn, item, final))
+        if (!mine[i] && is_extra(item, final))
             examples[n++] = (struct sg_screen_example){
                 .text = item->text,
                 .text_len = item->text_len,

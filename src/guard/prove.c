@@ -61,7 +61,8 @@ static enum sg_unfit unfit(const struct proving *proving, size_t i)
         return SG_UNFIT_NO_TEXT;
     if (!(p_drawn(proving, row) > 0))
         return SG_UNFIT_NOT_DRAWN;
-    if (sg_screen_learnt_from(proving->screen, sg_screen_group_hash(row->group)))
+    if (sg_screen_learnt_from(proving->screen, sg_screen_group_hash(row->group)) ||
+        sg_screen_learnt_from(proving->screen, sg_screen_group_hash(row->content_sha256)))
         return SG_UNFIT_LEARNT;
     return SG_UNFIT_COUNT;
 }

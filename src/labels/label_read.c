@@ -134,7 +134,8 @@ static enum sg_status read_data_set(struct sg_labels *labels, const char *path, 
     struct notes notes = {.labels = labels, .path = path};
     struct sg_dataset *dataset = NULL;
     struct sg_dataset_options options = {0};
-    struct sg_row_reader reader = {.labels = labels, .drawn = "picked", .p_drawn = NAN, .category = "any"};
+    struct sg_row_reader reader = {
+        .labels = labels, .drawn = "picked", .p_drawn = NAN, .category = "any", .file = file};
     enum sg_status status = sg_dataset_open(path, &options, &dataset, err);
     if (status == SG_OK)
         status = sg_row_reader_name(&reader, path, err);

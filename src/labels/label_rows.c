@@ -111,6 +111,8 @@ enum sg_status sg_row_reader_line(struct sg_row_reader *reader, const struct sg_
     if (status != SG_OK)
         return status;
     bool own_draw = row->drawn != NULL;
+    if (!own_draw && !isnan(row->p_drawn))
+        return sg_fail(err, SG_EFORMAT, "\"p_drawn\" without \"drawn\", expected how the row was drawn too");
     *line_out = (struct sg_label_line){
         .content_sha256 = reader->sha256,
         .text = reader->no_text ? NULL : sg_buffer_text(&reader->text),

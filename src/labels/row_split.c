@@ -15,3 +15,9 @@ enum sg_row_split sg_split_of_group(const char *group)
     sg_sha256(salted, strlen(salted), hex);
     return hex[0] <= '7' ? SG_SPLIT_TRAIN : SG_SPLIT_CERTIFY; /* 0 … 7, and 8, 9, a … f */
 }
+
+bool sg_labelled_is_kept(const struct sg_labelled *item)
+{
+    bool drawn = item->p_drawn > 0 || item->reasoner_p_drawn > 0; /* NaN is neither */
+    return drawn && sg_split_of_group(item->group) == SG_SPLIT_CERTIFY;
+}

@@ -1,7 +1,8 @@
-/* Which groups a screen was learnt from: a Bloom filter, so that a certificate can leave their rows out.
+/* Which groups and texts a screen was learnt from: a Bloom filter, so that a certificate can leave their rows out.
  *
- * 16 bits a group and 4 probes answer wrongly for one group in 400, always towards "yes": a row more is left out, by
- * chance and whatever it says, which costs a proof nothing but size. */
+ * 16 bits for each and 4 probes answer wrongly for one in 400 (more above 260,000 texts: the filter grows no
+ * further), always towards "yes": a row more is left out, by chance and whatever it says, which costs a proof nothing
+ * but size. */
 #include "screen/screen_internal.h"
 
 #define PROBES 4

@@ -135,7 +135,7 @@ SG_MUST_CHECK enum sg_status sg_explain_span(const struct sg_screen *screen, siz
 /* --- learnt.c ------------------------------------------------------------------------------------------------- */
 
 #define SG_LEARNT_BITS_MIN 10
-#define SG_LEARNT_BITS_MAX 22
+#define SG_LEARNT_BITS_MAX 23
 
 /* log2 of the filter's bits for so many groups. */
 int sg_learnt_bits(size_t n_groups);

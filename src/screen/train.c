@@ -552,12 +552,12 @@ static enum sg_status check_categories(const struct sg_screen_category *categori
     return SG_OK;
 }
 
-/* Every group of every category, for sg_screen_learnt_from. A text that is alone has the group of its own hash. */
+/* Every group and every text of every category, for sg_screen_learnt_from: a row may get another group later. */
 static enum sg_status note_groups(const struct sg_screen_category *categories, size_t n,
                                   const struct sg_corpus *corpus, int *bits_out, uint8_t **filter_out,
                                   struct sg_error *err)
 {
-    *bits_out = sg_learnt_bits(corpus->n_texts);
+    *bits_out = sg_learnt_bits(2 * corpus->n_texts);
     *filter_out = calloc(((size_t)1 << *bits_out) / 8, 1);
     if (!*filter_out)
         return sg_fail(err, SG_ENOMEM, "out of memory for the groups of %zu texts", corpus->n_texts);
@@ -565,9 +565,10 @@ static enum sg_status note_groups(const struct sg_screen_category *categories, s
         for (size_t i = 0; i < categories[c].n_examples; i++) {
             const struct sg_screen_example *example = categories[c].examples + i;
             char sha256[SG_SHA256_HEX];
-            if (!example->group)
-                sg_sha256(example->text, example->text_len, sha256);
-            sg_learnt_add(*filter_out, *bits_out, example->group ? example->group : sg_screen_group_hash(sha256));
+            sg_sha256(example->text, example->text_len, sha256);
+            sg_learnt_add(*filter_out, *bits_out, sg_screen_group_hash(sha256));
+            if (example->group)
+                sg_learnt_add(*filter_out, *bits_out, example->group);
         }
     return SG_OK;
 }

@@ -95,6 +95,28 @@ def test_says_how_many_rows_are_missing(world):
     assert len(world.attempts()) == 1
 
 
+def test_a_new_group_does_not_make_a_learnt_row_a_proof(world):
+    data = rows(200, 200, 11)
+    world.add(data, *UNIFORM)
+    world.train()
+    miss = lambda: json.loads(world.certify("--miss", "0.2", "--json").stdout)["certificate"]["categories"][0]["miss"]
+    before = miss()["counted"]
+    world.add([{**row, "group": f"campaign {i}"} for i, row in enumerate(data)], *UNIFORM)
+    assert 60 < before < 140 and miss()["counted"] == before
+
+
+def test_a_persons_correction_leaves_a_kept_row_kept(world):
+    data = rows(100, 100, 12)
+    world.add(data, *UNIFORM)
+    lines = [json.loads(line) for line in world.labels.read_text().splitlines()]  # as if a reasoner had said it
+    world.labels.write_text("".join(json.dumps({**line, "role": "reasoner", "who": "reasoner:x"}) + "\n" for line in lines))
+    kept = lambda: int(world.call("screen", "train", "--policy", world.policy, "--labels", world.labels, "--out",
+                                  world.screen).stderr.split(b" rows left out: they are kept")[0].split()[-1])
+    before = kept()
+    world.add(data, "--drawn", "picked", "--role", "review", "--who", "ann")
+    assert before > 60 and kept() == before
+
+
 def test_what_was_learnt_from_or_picked_proves_nothing(world):
     world.add(rows(200, 200, 3), *UNIFORM)
     world.train("--use-kept")

@@ -265,6 +265,21 @@ def test_the_same_text_with_two_labels_is_disputed(labels):
     assert labels.take(rows)["added"] == 0
 
 
+def test_contradictions_are_seen_in_every_file(labels, tmp_path):
+    (tmp_path / "a.jsonl").write_text(jsonl({"text": "b", "label": 1}))
+    (tmp_path / "b.jsonl").write_text(jsonl({"text": "a", "label": 1}, {"text": "a", "label": 0}))
+    assert labels.stats(tmp_path / "b.jsonl")["disputed"] == 1
+    assert labels.stats(tmp_path / "a.jsonl", tmp_path / "b.jsonl")["disputed"] == 1
+
+
+def test_a_probability_without_a_draw_is_not_replaced(labels):
+    done = labels("import", "--data", "-", "--format", "jsonl", "--drawn", "uniform", "--p", "1", stdin=jsonl(
+        {"text": "a", "label": 1, "p_drawn": 0.1}, {"text": "b", "label": 1, "drawn": "audit", "p_drawn": 0.1},
+        {"text": "c", "label": 1}).encode())
+    assert b'"p_drawn" without "drawn"' in done.stderr
+    assert [(row["text"], row["p_drawn"]) for row in labels.lines()] == [("b", 0.1), ("c", 1)]
+
+
 def test_imports_at_the_same_time(labels, binary, policy, env, tmp_path):
     files = []
     for k in range(3):
