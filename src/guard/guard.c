@@ -1,5 +1,6 @@
 /* The guard: one content's way through rules, cache, screen and reasoners, and what is said about it. */
 #include "guard/guard_internal.h"
+#include "reasoner/describe.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -281,7 +282,10 @@ static void make_key(struct check *check)
     const struct sg_guard *guard = check->guard;
     const struct sg_check_options *options = check->options;
     const char *effort = options->effort ? options->effort : sg_policy_effort(guard->policy);
+    char date[11];
+    const char *today = sg_check_date(guard->policy, date); /* NULL unless the policy tells the model the date */
     struct sg_buffer text = {0};
+    sg_buffer_printf(&text, "date %s\n", today ? today : "-");
     sg_buffer_printf(&text, "policy %s\ncontent %s\nmode %s\nnormaliser %s\n", sg_policy_sha256(guard->policy),
                      check->content_sha256, sg_guard_mode_name(guard->options.mode), SG_NORMALISER_VERSION);
     sg_buffer_printf(&text, "rules %s\nscreen %s\ncertificate %s\ncategory %zu\n",

@@ -77,7 +77,7 @@ static enum sg_status label_meaning(const struct reader *reader, const yaml_node
     }
     if (node->type != YAML_MAPPING_NODE)
         return expected(reader, node, word, wanted);
-    int violation = -1, review = 0;
+    int violation = -1, review = -1;
     for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
         const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
@@ -87,12 +87,15 @@ static enum sg_status label_meaning(const struct reader *reader, const yaml_node
             return expected(reader, key, "a key of a label", "violation or review");
         if (answer < 0)
             return expected(reader, value, fields[field], "yes or no");
-        *(field == 0 ? &violation : &review) = answer;
+        int *slot = field == 0 ? &violation : &review;
+        if (*slot >= 0)
+            return expected(reader, key, fields[field], "every key of a label once");
+        *slot = answer;
     }
     if (violation < 0)
         return sg_fail(reader->err, SG_EFORMAT, "%s: line %d: label %.60s has no violation, expected %s",
                        reader->where, line_of(node), word, wanted);
-    *meaning_out = (violation ? SG_MEANS_VIOLATION : SG_MEANS_SAFE) | (review ? SG_MEANS_REVIEW : 0);
+    *meaning_out = (violation ? SG_MEANS_VIOLATION : SG_MEANS_SAFE) | (review > 0 ? SG_MEANS_REVIEW : 0);
     return SG_OK;
 }
 

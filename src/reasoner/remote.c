@@ -111,6 +111,16 @@ static enum sg_status undecided(struct sg_verdict *verdict, const char *reason, 
     return sg_verdict_set(&verdict->reason, reason, err);
 }
 
+/* Whatever else a server calls its end ("abort", …) may have cut the answer. */
+static bool ended_by_itself(const char *finish)
+{
+    static const char *const ends[] = {"", "stop", "eos", "eos_token"}; /* "": it closed the stream in order */
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (strcmp(finish, ends[i]) == 0)
+            return true;
+    return false;
+}
+
 static enum sg_status read_answer(const struct judging *j, const struct sg_reply *reply, enum sg_channels channels,
                                   struct sg_slice answer, struct sg_verdict *verdict, struct sg_error *err)
 {
@@ -121,6 +131,11 @@ static enum sg_status read_answer(const struct judging *j, const struct sg_reply
         return undecided(verdict, "length: the server ended the answer at its limit of tokens", err);
     if (strcmp(reply->finish, "content_filter") == 0)
         return undecided(verdict, "filter: the server's own filter ended the answer", err);
+    if (!ended_by_itself(reply->finish)) {
+        char text[96];
+        snprintf(text, sizeof text, "finish: the server ended the answer by \"%s\"", reply->finish);
+        return undecided(verdict, text, err);
+    }
     if (channels == SG_CHANNELS_UNCLEAR)
         return undecided(verdict, "channels: the reply says more than once where its answer begins", err);
     if (channels == SG_CHANNELS_SPLIT && answer.len == 0)

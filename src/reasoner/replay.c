@@ -140,10 +140,10 @@ static enum sg_status read_line(struct replay *replay, const char *where, size_t
                                 struct sg_error *err)
 {
     json_error_t error;
-    json_t *object = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, &error);
+    json_t *object = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(object)) {
         json_decref(object);
-        return sg_fail(err, SG_EFORMAT, "%s: line %zu: not a JSON object", where, number);
+        return sg_fail(err, SG_EFORMAT, "%s: line %zu: not a JSON object with every key once", where, number);
     }
     const json_t *text = json_object_get(object, "text"), *p = json_object_get(object, "p_violation");
     const char *policy = json_string_value(json_object_get(object, "policy_sha256"));
@@ -174,20 +174,23 @@ static enum sg_status read_line(struct replay *replay, const char *where, size_t
     return status;
 }
 
-/* One line, without its end, of any length up to MAX_LINE; false at the end of the file. */
-static bool next_line(gzFile file, struct sg_buffer *line, bool *too_long)
+/* One line, without its end, of any length up to MAX_LINE; false at the end of the file. *has_nul: gzgets tells no
+ * length, so what stands behind a NUL byte is lost. */
+static bool next_line(gzFile file, struct sg_buffer *line, bool *too_long, bool *has_nul)
 {
     char part[65536];
     sg_buffer_clear(line);
-    while (gzgets(file, part, sizeof part)) {
+    *has_nul = false;
+    for (z_off_t at = gztell(file); gzgets(file, part, sizeof part); at = gztell(file)) {
         size_t len = strlen(part);
+        *has_nul |= gztell(file) - at != (z_off_t)len;
         bool end = len > 0 && part[len - 1] == '\n';
         sg_buffer_append(line, part, end ? len - 1 : len);
         *too_long = line->len > MAX_LINE;
         if (end || *too_long)
             return true;
     }
-    return line->len > 0;
+    return line->len > 0 || *has_nul;
 }
 
 static enum sg_status read_file(struct replay *replay, const char *path, struct sg_error *err)
@@ -197,12 +200,14 @@ static enum sg_status read_file(struct replay *replay, const char *path, struct 
         return sg_fail(err, SG_ENOTFOUND, "%s: cannot open", path);
     struct sg_buffer line = {0};
     enum sg_status status = SG_OK;
-    bool too_long = false;
-    for (size_t number = 1; status == SG_OK && next_line(file, &line, &too_long); number++) {
+    bool too_long = false, has_nul = false;
+    for (size_t number = 1; status == SG_OK && next_line(file, &line, &too_long, &has_nul); number++) {
         if (line.failed)
             status = sg_fail(err, SG_ENOMEM, "%s: line %zu: out of memory", path, number);
         else if (too_long)
             status = sg_fail(err, SG_ELIMIT, "%s: line %zu: longer than %u bytes", path, number, MAX_LINE);
+        else if (has_nul)
+            status = sg_fail(err, SG_EFORMAT, "%s: line %zu: a NUL byte, expected JSON", path, number);
         else if (line.len > 0)
             status = read_line(replay, path, number, (struct sg_slice){line.data, line.len}, err);
     }

@@ -3,14 +3,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Worse is larger. */
+/* Worse is larger: a part that could not be judged weighs more than one that is safe, whatever a person should see.
+ */
 static int rank(const struct sg_verdict *verdict)
 {
-    if (verdict->decision == SG_VIOLATES)
-        return 3;
-    if (verdict->needs_review)
-        return 2;
-    return verdict->decision == SG_UNDECIDED ? 1 : 0;
+    int decision = verdict->decision == SG_VIOLATES ? 2 : verdict->decision == SG_UNDECIDED ? 1 : 0;
+    return 2 * decision + verdict->needs_review;
 }
 
 static enum sg_status list_window(struct sg_verdict *verdict, size_t first_byte, size_t n_bytes,
@@ -61,6 +59,7 @@ enum sg_status sg_windows_add(struct sg_verdict *verdict, size_t first_byte, siz
         worse.p_source = other.p_source;
         other.p_source = source;
     }
+    worse.needs_review = verdict->needs_review || window->needs_review;
     worse.n_prompt_tokens = sum(verdict->n_prompt_tokens, window->n_prompt_tokens);
     worse.n_cached_tokens = sum(verdict->n_cached_tokens, window->n_cached_tokens);
     worse.n_output_tokens = sum(verdict->n_output_tokens, window->n_output_tokens);

@@ -446,7 +446,7 @@ def test_server_without_counts(ask, server):
 # --- answers that are none -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("finish,word", [("length", "length"), ("content_filter", "filter")])
+@pytest.mark.parametrize("finish,word", [("length", "length"), ("content_filter", "filter"), ("abort", "abort")])
 def test_answer_that_was_ended(ask, server, finish, word):
     server.default = answer("0", ZERO, finish=finish)
     status, verdict, _ = ask()

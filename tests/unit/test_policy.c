@@ -284,6 +284,7 @@ static void test_errors(void **state)
         {"---\nlabels:\n  A: {review: yes}\n---\nx", SG_EFORMAT, "line 3", "A has no violation", "violates, safe"},
         {"---\nlabels:\n  A: {violation: perhaps}\n---\nx", SG_EFORMAT, "line 3", "\"perhaps\"", "yes or no"},
         {"---\nlabels:\n  A: {blame: yes}\n---\nx", SG_EFORMAT, "line 3", "\"blame\"", "violation or review"},
+        {"---\nlabels:\n  A: {violation: yes, violation: no}\n---\nx", SG_EFORMAT, "line 3", "violation", "once"},
         {"---\nlabels:\n  A: safe\n  a: violates\n---\nx", SG_EFORMAT, "line 4", "label a", "once"},
         {"---\nlabels: {A: safe}\noutput: binary\n---\nx", SG_EFORMAT, "", "output is binary", "output: labels"},
         {"---\noutput: labels\n---\nx", SG_EFORMAT, "", "names any", "labels: {"},

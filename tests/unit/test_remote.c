@@ -6,6 +6,7 @@
 #include "reasoner/chat_text.h"
 #include "reasoner/remote_ask.h"
 #include "reasoner/sse.h"
+#include "reasoner/windows.h"
 #include "text/tokenizer.h"
 
 #include <math.h>
@@ -451,6 +452,37 @@ static void test_exposed_keys(void **unused)
     }
 }
 
+/* The worst part decides, and whatever part asks for a person is heard, in either order. */
+static void test_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        enum sg_decision a, b, worst;
+        bool a_review, b_review;
+    } cases[] = {{SG_DOES_NOT_VIOLATE, SG_UNDECIDED, SG_UNDECIDED, true, false},
+                 {SG_DOES_NOT_VIOLATE, SG_VIOLATES, SG_VIOLATES, true, false},
+                 {SG_UNDECIDED, SG_VIOLATES, SG_VIOLATES, false, false},
+                 {SG_DOES_NOT_VIOLATE, SG_DOES_NOT_VIOLATE, SG_DOES_NOT_VIOLATE, false, true}};
+    for (size_t i = 0; i < 2 * COUNT(cases); i++) {
+        struct sg_verdict whole, parts[2];
+        struct sg_error err = {0};
+        sg_verdict_init(&whole);
+        for (size_t k = 0; k < 2; k++) {
+            bool second = (k == 1) != (i % 2 == 1);
+            sg_verdict_init(&parts[k]);
+            parts[k].decision = second ? cases[i / 2].b : cases[i / 2].a;
+            parts[k].needs_review = second ? cases[i / 2].b_review : cases[i / 2].a_review;
+            assert_int_equal(sg_windows_add(&whole, 10 * k, 10, &parts[k], &err), SG_OK);
+        }
+        assert_int_equal(whole.decision, cases[i / 2].worst);
+        assert_int_equal(whole.needs_review, cases[i / 2].a_review || cases[i / 2].b_review);
+        assert_int_equal(whole.n_windows, 2);
+        for (size_t k = 0; k < 2; k++)
+            sg_verdict_deinit(&parts[k]);
+        sg_verdict_deinit(&whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_error_objects),
         cmocka_unit_test(test_roles),
         cmocka_unit_test(test_exposed_keys),
+        cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

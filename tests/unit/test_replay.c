@@ -153,10 +153,12 @@ static void test_errors(void **state)
     (void)state;
     static const struct {
         const char *text, *expected;
-    } cases[] = {{"", "no line says anything"},
-                 {"{\"violation\":1}\n", "no line says anything"},
-                 {"{\"text\":\"a\"}\nnonsense\n", "line 2: not a JSON object"},
-                 {"[]", "line 1: not a JSON object"}};
+    } cases[] = {
+        {"", "no line says anything"},
+        {"{\"violation\":1}\n", "no line says anything"},
+        {"{\"text\":\"a\"}\nnonsense\n", "line 2: not a JSON object"},
+        {"{\"text\":\"a\",\"violation\":1,\"violation\":0}", "line 1: not a JSON object with every key once"},
+        {"[]", "line 1: not a JSON object"}};
     struct sg_reasoner *reasoner;
     struct sg_error err = {0};
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -166,6 +168,12 @@ static void test_errors(void **state)
         if (!strstr(err.text, cases[i].expected))
             fail_msg("%s", err.text);
     }
+    static const char nul[] = "{\"text\":\"a\",\"violation\":0}\n\0{\"text\":\"b\",\"violation\":1}\n";
+    FILE *file = fopen(path, "wb");
+    assert_int_equal(fwrite(nul, 1, sizeof nul - 1, file), sizeof nul - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(sg_reasoner_replay(path, NULL, &reasoner, &err), SG_EFORMAT);
+    assert_non_null(strstr(err.text, "line 2: a NUL byte"));
     assert_int_equal(sg_reasoner_replay("/no/such/file", NULL, &reasoner, &err), SG_ENOTFOUND);
 }
 
