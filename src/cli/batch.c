@@ -2,6 +2,7 @@
  *
  * Workers take rows in the order of the file and judge them; this thread writes their lines in that order. A worker
  * is at most WINDOW_PER_WORKER rows per worker ahead of what is written. */
+#include "base/file.h"
 #include "cli/batch_out.h"
 #include "cli/check.h"
 #include "cli/render.h"
@@ -126,9 +127,16 @@ static enum sg_status judge(struct batch *batch, struct job *job, const struct s
     return status;
 }
 
-static bool is_answered(const struct batch *batch, size_t at, size_t policy)
+/* Is there an answer to this content already? The same id with another content is another row: its old line goes. */
+static bool is_answered(struct batch *batch, size_t at, size_t policy, const char *content_sha256)
 {
-    return batch->out.lines && batch->out.lines[at * batch->run->n_policies + policy].len > 0;
+    struct sg_out_line *line = batch->out.lines ? &batch->out.lines[at * batch->run->n_policies + policy] : NULL;
+    if (!line || line->len == 0)
+        return false;
+    if (content_sha256[0] && strcmp(line->content_sha256, content_sha256) == 0)
+        return true;
+    *line = (struct sg_out_line){0};
+    return false;
 }
 
 /* A row as judged content: what the input lends is copied, because other workers ask it for other rows. */
@@ -147,14 +155,20 @@ static enum sg_status take(struct batch *batch, size_t at, struct taken *taken, 
     *taken = (struct taken){.answered = calloc(run->n_policies, sizeof *taken->answered)};
     if (sg_interrupted)
         return sg_fail(err, SG_ECANCELLED, "interrupted");
-    for (size_t i = 0; taken->answered && i < run->n_policies; i++)
-        taken->answered[i] = is_answered(batch, at, i);
     taken->readable = sg_input_row(batch->input, at, row, &taken->what);
     if (taken->readable == SG_OK)
         taken->readable =
             row->is_messages
                 ? sg_content_from_json(row->text.ptr, row->text.len, run->judge_index, &taken->content, &taken->what)
                 : sg_content_from_text(row->text.ptr, row->text.len, &taken->content, &taken->what);
+    char sha256[SG_SHA256_HEX] = "";
+    if (taken->readable == SG_OK && batch->out.lines) {
+        size_t len;
+        const char *text = sg_content_text(taken->content, &len);
+        sg_sha256(text, len, sha256);
+    }
+    for (size_t i = 0; taken->answered && i < run->n_policies; i++)
+        taken->answered[i] = is_answered(batch, at, i, sha256);
     bool good = taken->answered != NULL;
     if (row->id) {
         row->id = strdup(row->id);
@@ -264,7 +278,7 @@ static enum sg_status open_out(struct batch *batch, struct sg_error *err)
     struct sg_check_run *run = batch->run;
     if (!run->resume)
         return sg_out_create(run->out, run->overwrite, &batch->out, err);
-    char model[65] = ""; /* a server's model has no hash: its URL and name stand in the options */
+    char models[2][65]; /* a server's model has no hash: its URL and name stand in the options */
     const char *policies[SG_LIST_MAX];
     struct sg_buffer options = {0};
     for (size_t i = 0; i < run->n_policies; i++)
@@ -272,8 +286,8 @@ static enum sg_status open_out(struct batch *batch, struct sg_error *err)
     sg_check_options_json(run, &options);
     enum sg_status status = sg_buffer_status(&options, err);
     if (status == SG_OK)
-        status = sg_guard_stage_sha256(&run->stage, model, err);
-    struct sg_out_key key = {policies, run->n_policies, model, options.data};
+        status = sg_guard_stage_sha256(&run->stage, models, err);
+    struct sg_out_key key = {policies, run->n_policies, {models[0], models[1]}, options.data};
     if (status == SG_OK)
         status = sg_out_resume(run->out, batch->input, &key, &batch->out, err);
     sg_buffer_free(&options);

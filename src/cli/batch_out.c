@@ -69,7 +69,7 @@ enum sg_status sg_out_write(struct sg_out *out, size_t slot, const char *json, s
             status = SG_EIO; /* the torn line stays; --resume drops it */
     }
     if (status == SG_OK && out->lines)
-        out->lines[slot] = (struct sg_out_line){out->size, line.len};
+        out->lines[slot] = (struct sg_out_line){out->size, line.len, ""};
     if (status == SG_OK)
         out->size += line.len;
     sg_buffer_free(&line);
@@ -108,7 +108,8 @@ static enum line_kind classify(const json_t *object, const struct sg_input *inpu
     char *own = normal_json(json_object_get(object, "options"));
     const char *model = string_in(object, "model", "sha256");
     /* Rules and screens, which the options name, decide without a model. */
-    bool same = id && own && strcmp(own, options) == 0 && (!*model || strcmp(model, key->model_sha256) == 0);
+    bool same = id && own && strcmp(own, options) == 0 &&
+                (!*model || strcmp(model, key->model_sha256[0]) == 0 || strcmp(model, key->model_sha256[1]) == 0);
     free(own);
     *slot_out = row * key->n_policies + i;
     return same ? LINE_ANSWER : LINE_OTHER;
@@ -139,7 +140,7 @@ static enum sg_status index_lines(struct sg_out *out, const struct sg_mapping *m
     size_t number = 1;
     for (size_t at = 0; status == SG_OK && at < map->size; number++) {
         const char *end = memchr(text + at, '\n', map->size - at);
-        struct sg_out_line line = {at, end ? (size_t)(end - text) + 1 - at : map->size - at};
+        struct sg_out_line line = {at, end ? (size_t)(end - text) + 1 - at : map->size - at, ""};
         at += line.len;
         if (!end)
             break; /* torn */
@@ -150,6 +151,8 @@ static enum sg_status index_lines(struct sg_out *out, const struct sg_mapping *m
                              out->path, number);
         } else {
             enum line_kind kind = classify(object, input, key, options, &slot);
+            const char *content = json_string_value(json_object_get(object, "content_sha256"));
+            snprintf(line.content_sha256, sizeof line.content_sha256, "%s", content ? content : "");
             if (kind == LINE_ANSWER)
                 out->lines[slot] = line;
             else if (kind == LINE_OTHER)

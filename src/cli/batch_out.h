@@ -7,7 +7,8 @@
 /* Where the line of one (row, policy) stands in the file; len 0: not there. */
 struct sg_out_line {
     uint64_t offset;
-    size_t len; /* with its newline */
+    size_t len;              /* with its newline */
+    char content_sha256[65]; /* of a line that was kept: which content it answers, "" unknown */
 };
 
 struct sg_out {
@@ -23,15 +24,16 @@ struct sg_out {
 struct sg_out_key {
     const char *const *policy_sha256;
     size_t n_policies;
-    const char *model_sha256;
-    const char *options; /* JSON text */
+    const char *model_sha256[2]; /* of those that may answer; "" for none */
+    const char *options;         /* JSON text */
 };
 
 /* Create or replace `path` (NULL: standard output). A file with something in it is SG_EINVALID unless `overwrite`. */
 SG_MUST_CHECK enum sg_status sg_out_create(const char *path, bool overwrite, struct sg_out *out,
                                            struct sg_error *err);
 
-/* Open `path` to go on. Lines that answer a row of `input` under `key` are kept and stand in out->lines; errors of
+/* Open `path` to go on. Lines that answer an id of `input` under `key` are kept and stand in out->lines
+ * (whether the id still has that content, the caller sees); errors of
  * rows and a torn last line go; lines of other runs stay in front. SG_EFORMAT when the file is not made of JSON
  * objects: it is not ours then. */
 SG_MUST_CHECK enum sg_status sg_out_resume(const char *path, const struct sg_input *input,

@@ -118,11 +118,15 @@ void sg_guard_stage_close(struct sg_guard_stage *stage)
     *stage = (struct sg_guard_stage){0};
 }
 
-enum sg_status sg_guard_stage_sha256(const struct sg_guard_stage *stage, char hex_out[65], struct sg_error *err)
+enum sg_status sg_guard_stage_sha256(const struct sg_guard_stage *stage, char hex_out[2][65], struct sg_error *err)
 {
-    hex_out[0] = '\0';
-    const struct sg_model *model = stage->n > 0 ? stage->models[stage->n - 1] : NULL;
-    return model ? sg_model_sha256(model, hex_out, err) : SG_OK;
+    enum sg_status status = SG_OK;
+    for (size_t i = 0; i < 2; i++) {
+        hex_out[i][0] = '\0';
+        if (status == SG_OK && stage->models[i])
+            status = sg_model_sha256(stage->models[i], hex_out[i], err);
+    }
+    return status;
 }
 
 enum sg_status sg_guard_cli_open(const struct sg_guard_cli *options, const struct sg_guard_stage *stage,
@@ -169,6 +173,7 @@ void sg_guard_cli_json(const struct sg_guard_cli *options, const struct sg_guard
     put_hash(out, "rules", sg_guard_rules_sha256(guard));
     put_hash(out, "screen", sg_guard_screen_sha256(guard));
     put_hash(out, "certificate", sg_guard_certificate_sha256(guard));
-    sg_buffer_printf(out, ",\"small_model\":%s,\"audit\":%g}", options->small_model ? "true" : "false",
-                     options->audit);
+    sg_options_put_text(out, "category", options->category);
+    sg_options_put_text(out, "small_model", options->small_model);
+    sg_buffer_printf(out, ",\"audit\":%g,\"audit_seed\":\"%" PRIu64 "\"}", options->audit, options->audit_seed);
 }

@@ -119,8 +119,8 @@ SG_MUST_CHECK enum sg_status sg_guard_stage_open(const struct sg_guard_cli *opti
                                                  const struct sg_reasoner_options *reasoner,
                                                  struct sg_guard_stage *stage, struct sg_error *err);
 void sg_guard_stage_close(struct sg_guard_stage *stage);
-/* Of the reasoner proper; "" for a server, a file, none. */
-SG_MUST_CHECK enum sg_status sg_guard_stage_sha256(const struct sg_guard_stage *stage, char hex_out[65],
+/* Hashes of the models in the order in which they are asked, "" for one that has none (a server's). */
+SG_MUST_CHECK enum sg_status sg_guard_stage_sha256(const struct sg_guard_stage *stage, char hex_out[2][65],
                                                    struct sg_error *err);
 
 /* A guard for one policy. Says on standard error when the screen is damaged and everything escalates. */

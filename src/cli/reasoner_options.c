@@ -92,7 +92,7 @@ enum sg_status sg_reasoner_options_open(const struct sg_reasoner_options *option
     return status;
 }
 
-static void put_json(struct sg_buffer *out, const char *name, const char *value)
+void sg_options_put_text(struct sg_buffer *out, const char *name, const char *value)
 {
     json_t *text = json_string(value);
     char *json = text ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
@@ -107,7 +107,7 @@ void sg_reasoner_options_json(const struct sg_reasoner_options *options, struct 
         sg_buffer_printf(out, ",\"precision\":\"%s\",\"context\":%d", options->precision, options->context);
         return;
     }
-    put_json(out, "reasoner", options->remote.url);
-    put_json(out, "reasoner_model", options->remote.model);
+    sg_options_put_text(out, "reasoner", options->remote.url);
+    sg_options_put_text(out, "reasoner_model", options->remote.model);
     sg_buffer_printf(out, ",\"votes\":%d", options->remote.votes);
 }

@@ -77,6 +77,9 @@ SG_MUST_CHECK enum sg_status sg_reasoner_options_open(const struct sg_reasoner_o
                                                       struct sg_model **model_out, struct sg_reasoner **reasoner_out,
                                                       struct sg_error *err);
 
+/* ,"name":"value", with null for NULL. */
+void sg_options_put_text(struct sg_buffer *out, const char *name, const char *value);
+
 /* Members of a JSON object that, with the verdict's model.sha256, tell which reasoner answered: appended behind a
  * comma. */
 void sg_reasoner_options_json(const struct sg_reasoner_options *options, struct sg_buffer *out);

@@ -145,6 +145,18 @@ def test_other_model_or_policy_is_another_question(job, policy, tmp_path):
     assert ids(job("--resume")[1]) == ["r0", "r0", "r0"]
 
 
+def test_the_same_id_with_another_content_is_judged_anew(job):
+    job.write("a", "b", "c")
+    job()
+    job.write("a", "BAD", "c")
+    status, lines = job("--resume")
+    assert "2 answered before" in job.stderr
+    assert [(line["id"], line["decision"]) for line in lines] == [
+        ("r0", "does_not_violate"), ("r1", "violates"), ("r2", "does_not_violate")]
+    job.write("BAD", "a", "c")  # as when a row is put in front and ids are numbers
+    assert [line["decision"] for line in job("--resume")[1]] == ["violates", "does_not_violate", "does_not_violate"]
+
+
 def test_several_policies(job, policy, tmp_path):
     second = tmp_path / "hate.md"
     second.write_text("Answer 1 for hate, else 0.")
