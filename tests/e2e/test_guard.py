@@ -295,12 +295,15 @@ def test_budget(run, binary, cascade, parts, traffic, tmp_path):
     assert not any(json.loads(line)["provisional"] for line in out.read_text().splitlines())
 
 
-def test_interrupt_while_waiting(binary, cascade, traffic, env):
+def test_interrupt_while_waiting(binary, cascade, traffic, env, tmp_path):
     path, truth, _ = traffic
+    out = tmp_path / "waiting.jsonl"
     process = subprocess.Popen([str(a) for a in (binary, "check", "--policy", cascade / "spam.md", "--reasoner",
-                                                 f"replay:{truth}", "--batch", path, "--reasoner-budget", "1/h")],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
-    time.sleep(1)
+                                                 f"replay:{truth}", "--batch", path, "--out", out, "--reasoner-budget",
+                                                 "1/h")], stderr=subprocess.PIPE, env=env)
+    until = time.monotonic() + 60
+    while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.05)  # the one call of this hour is used up with the first line
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=10)
     assert process.returncode == 130 and b"interrupted" in said

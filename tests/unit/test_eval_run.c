@@ -58,7 +58,8 @@ static int teardown(void **state)
 struct judge {
     atomic_int n_asked, n_now, most_at_once;
     int fatal_at; /* the question that is answered with an error of every content; -1: none */
-    size_t last_done, n_progress;
+    size_t last_done;
+    bool progress_is_wrong;
 };
 
 static enum sg_status on_judge(void *context, size_t task, const struct sg_content *content,
@@ -88,9 +89,8 @@ static enum sg_status on_judge(void *context, size_t task, const struct sg_conte
 static void on_progress(void *context, size_t done, size_t total)
 {
     struct judge *judge = context;
-    assert_true(done <= total && done >= judge->last_done);
+    judge->progress_is_wrong |= done > total || done < judge->last_done; /* no asserts off the test's own thread */
     judge->last_done = done;
-    judge->n_progress++;
 }
 
 static const char *const keys[] = {"key-of-task-0", "key-of-task-1"};
@@ -117,6 +117,7 @@ static void ask_all(const struct sg_eval_pass *pass, enum sg_status expected, st
         questions[i] = (struct sg_question){.row = i % N, .task = i / N};
     memset(answers, 0, 2 * N * sizeof *answers);
     assert_int_equal(sg_eval_run(pass, questions, 2 * N, answers, &err), expected);
+    assert_false(((struct judge *)pass->context)->progress_is_wrong);
     if (expected != SG_OK)
         assert_int_equal(err.code, expected);
 }

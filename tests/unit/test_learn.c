@@ -176,8 +176,9 @@ static void finds_more_than_chance(void **state)
     assert_true(by_uncertainty.last.n_violating > by_chance.last.n_violating + 5);
 }
 
-/* Weighted by 1/p, each round stands for the whole corpus without what was set aside: over seeds the mean of Σ 1/p of
- * a round's rows is their number, however the earlier answers steered it. */
+/* Weighted by 1/p the first round's rows stand for the whole corpus without what was set aside, and those of all
+ * rounds for its share of violating rows, however the earlier answers steered them (one fixed seed; frequencies over
+ * many draws: test_draw.c). */
 static void weights_stand_for_the_corpus(void **state)
 {
     (void)state;
