@@ -28,6 +28,10 @@ static inline bool sg_is_word(char c)
 }
 
 struct sg_slice sg_trim(struct sg_slice text, const char *strip);
+static inline struct sg_slice sg_trim_space(struct sg_slice text)
+{
+    return sg_trim(text, " \t\n\v\f\r");
+}
 bool sg_same_word(struct sg_slice a, struct sg_slice b); /* equal but for ASCII case */
 
 /* Offset of `needle` in text from `from` on, without case, at word boundaries on both sides; text.len when it is

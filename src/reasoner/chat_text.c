@@ -1,4 +1,5 @@
 #include "reasoner/chat_text.h"
+#include "policy/fold.h"
 
 #include <ctype.h>
 
@@ -136,18 +137,9 @@ static int count(struct sg_slice text, const char *what, const char **first_out)
     return !*first_out ? 0 : find(text, *first_out + strlen(what), what) ? 2 : 1;
 }
 
-static struct sg_slice trim(struct sg_slice text)
-{
-    while (text.len && isspace((unsigned char)text.ptr[0]))
-        text.ptr++, text.len--;
-    while (text.len && isspace((unsigned char)text.ptr[text.len - 1]))
-        text.len--;
-    return text;
-}
-
 static void append_part(struct sg_buffer *out, struct sg_slice part)
 {
-    part = trim(part);
+    part = sg_trim_space(part);
     if (part.len && out->len)
         sg_buffer_puts(out, "\n\n");
     sg_buffer_append(out, part.ptr, part.len);
@@ -217,7 +209,7 @@ static bool lost_markers(struct sg_slice text)
 
 enum sg_channels sg_split_channels(struct sg_slice content, struct sg_buffer *reasoning, struct sg_buffer *answer)
 {
-    struct sg_slice text = trim(content);
+    struct sg_slice text = sg_trim_space(content);
     const char *end = text.ptr + text.len, *first;
     if (find(text, text.ptr, "<|message|>") || starts(text.ptr, end, "<|channel|>"))
         return split_harmony(text, reasoning, answer);
@@ -237,6 +229,6 @@ enum sg_channels sg_split_channels(struct sg_slice content, struct sg_buffer *re
 
 bool sg_may_hold_channels(struct sg_slice beginning)
 {
-    beginning = trim(beginning);
+    beginning = sg_trim_space(beginning);
     return beginning.len == 0 || *beginning.ptr == '<' || *beginning.ptr == 'a';
 }

@@ -1,4 +1,5 @@
 #include "reasoner/logprobs.h"
+#include "policy/fold.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -78,19 +79,10 @@ void sg_logprobs_free(struct sg_logprobs *l)
 
 /* --- where the answer lies -------------------------------------------------------------------------------- */
 
-static struct sg_slice trim(struct sg_slice text)
-{
-    while (text.len && isspace((unsigned char)text.ptr[0]))
-        text.ptr++, text.len--;
-    while (text.len && isspace((unsigned char)text.ptr[text.len - 1]))
-        text.len--;
-    return text;
-}
-
 /* A token that may stand behind an answer without being part of it: white space, or a marker. */
 static bool is_ending(struct sg_slice token)
 {
-    token = trim(token);
+    token = sg_trim_space(token);
     return token.len == 0 || (token.ptr[0] == '<' && token.ptr[token.len - 1] == '>');
 }
 
@@ -371,7 +363,7 @@ void sg_logprobs_judge(const struct sg_logprobs *logprobs, const struct sg_polic
                        struct sg_verdict *verdict)
 {
     struct place place = {.logprobs = logprobs, .none = 1, .mass = 1};
-    answer = trim(answer);
+    answer = sg_trim_space(answer);
     if (logprobs->failed || answer.len == 0 || verdict->decision == SG_UNDECIDED ||
         !align(logprobs, answer, &place.token, &place.byte))
         return;

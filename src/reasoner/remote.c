@@ -228,19 +228,14 @@ struct tally {
     int64_t n_prompt, n_cached, n_output;
 };
 
-static int64_t sum(int64_t a, int64_t b)
-{
-    return a < 0 ? b : b < 0 ? a : a + b;
-}
-
 static void cast(struct tally *tally, struct sg_verdict *vote)
 {
     enum sg_decision decision = vote->decision;
     tally->n++;
     tally->n_by[decision]++;
-    tally->n_prompt = sum(tally->n_prompt, vote->n_prompt_tokens);
-    tally->n_cached = sum(tally->n_cached, vote->n_cached_tokens);
-    tally->n_output = sum(tally->n_output, vote->n_output_tokens);
+    tally->n_prompt = sg_count_sum(tally->n_prompt, vote->n_prompt_tokens);
+    tally->n_cached = sg_count_sum(tally->n_cached, vote->n_cached_tokens);
+    tally->n_output = sg_count_sum(tally->n_output, vote->n_output_tokens);
     if (!tally->has[decision]) {
         tally->has[decision] = true;
         tally->first[decision] = *vote;

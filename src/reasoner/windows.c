@@ -24,12 +24,6 @@ static enum sg_status list_window(struct sg_verdict *verdict, size_t first_byte,
     return window->reason ? sg_verdict_set(&entry->reason, window->reason, err) : SG_OK;
 }
 
-/* -1 is not known: what is known counts. */
-static int64_t sum(int64_t a, int64_t b)
-{
-    return a < 0 ? b : b < 0 ? a : a + b;
-}
-
 static double sum_ms(double a, double b)
 {
     return isnan(a) ? b : isnan(b) ? a : a + b;
@@ -60,9 +54,9 @@ enum sg_status sg_windows_add(struct sg_verdict *verdict, size_t first_byte, siz
         other.p_source = source;
     }
     worse.needs_review = verdict->needs_review || window->needs_review;
-    worse.n_prompt_tokens = sum(verdict->n_prompt_tokens, window->n_prompt_tokens);
-    worse.n_cached_tokens = sum(verdict->n_cached_tokens, window->n_cached_tokens);
-    worse.n_output_tokens = sum(verdict->n_output_tokens, window->n_output_tokens);
+    worse.n_prompt_tokens = sg_count_sum(verdict->n_prompt_tokens, window->n_prompt_tokens);
+    worse.n_cached_tokens = sg_count_sum(verdict->n_cached_tokens, window->n_cached_tokens);
+    worse.n_output_tokens = sg_count_sum(verdict->n_output_tokens, window->n_output_tokens);
     worse.prefill_ms = sum_ms(verdict->prefill_ms, window->prefill_ms);
     worse.decode_ms = sum_ms(verdict->decode_ms, window->decode_ms);
     *verdict = worse;

@@ -12,6 +12,12 @@
 SG_MUST_CHECK enum sg_status sg_windows_add(struct sg_verdict *verdict, size_t first_byte, size_t n_bytes,
                                             struct sg_verdict *window, struct sg_error *err);
 
+/* -1 is not known: what is known counts. */
+static inline int64_t sg_count_sum(int64_t a, int64_t b)
+{
+    return a < 0 ? b : b < 0 ? a : a + b;
+}
+
 /* `at` or the place before it where a character of UTF-8 begins. */
 size_t sg_window_cut(struct sg_slice text, size_t at);
 

@@ -189,6 +189,12 @@ static const struct unit_order *find_group(const struct unit_order *units, size_
     return bsearch(&key, units, n, sizeof key, by_group);
 }
 
+/* Of n units in order, `share` are kept, evenly. */
+static bool is_kept(size_t u, size_t n, size_t share)
+{
+    return (u + 1) * share / n > u * share / n;
+}
+
 /* Groups are dealt out to the folds in turn, those with a positive example first. Of more than `most` examples, part
  * of the groups stay in no fold (-1). n_folds 0: too few of a class. */
 static enum sg_status make_folds(struct task *task, size_t most, struct sg_error *err)
@@ -196,7 +202,7 @@ static enum sg_status make_folds(struct task *task, size_t most, struct sg_error
     struct unit_order *units = malloc((task->n ? task->n : 1) * sizeof *units);
     if (!units)
         return sg_fail(err, SG_ENOMEM, "out of memory for the folds of %zu examples", task->n);
-    size_t n = 0, n_positive = 0;
+    size_t n = 0;
     for (size_t i = 0; i < task->n; i++)
         units[i] = (struct unit_order){.group = group_of(task, i), .positive = is_positive(task, i)};
     qsort(units, task->n, sizeof *units, by_group);
@@ -206,19 +212,16 @@ static enum sg_status make_folds(struct task *task, size_t most, struct sg_error
         else
             units[n++] = units[i];
     }
-    for (size_t u = 0; u < n; u++) {
+    for (size_t u = 0; u < n; u++)
         units[u].order = mix(units[u].group ^ mix(task->options->seed + 1));
-        n_positive += units[u].positive;
-    }
-    size_t fewest = n_positive < n - n_positive ? n_positive : n - n_positive;
-    task->n_folds = fewest >= MAX_FOLDS ? MAX_FOLDS : fewest >= 2 ? (int)fewest : 0;
     qsort(units, n, sizeof *units, by_class);
-    size_t share = task->n > most ? (size_t)((double)n * (double)most / (double)task->n) : n;
-    for (size_t u = 0, step = 0; u < n; u++) {
-        /* every (n / share)-th group, so that both classes keep their part */
-        bool kept = task->n_folds > 0 && (u + 1) * share / n > u * share / n;
-        units[u].order = kept ? step++ % (size_t)task->n_folds : SIZE_MAX;
-    }
+    size_t share = task->n > most ? (size_t)((double)n * (double)most / (double)task->n) : n, n_kept[2] = {0};
+    for (size_t u = 0; u < n; u++) /* every (n / share)-th group, so that both classes keep their part */
+        n_kept[units[u].positive] += is_kept(u, n, share);
+    size_t fewest = n_kept[0] < n_kept[1] ? n_kept[0] : n_kept[1];
+    task->n_folds = fewest >= MAX_FOLDS ? MAX_FOLDS : fewest >= 2 ? (int)fewest : 0;
+    for (size_t u = 0, step = 0; u < n; u++)
+        units[u].order = task->n_folds > 0 && is_kept(u, n, share) ? step++ % (size_t)task->n_folds : SIZE_MAX;
     qsort(units, n, sizeof *units, by_group);
     for (size_t i = 0; i < task->n; i++)
         task->folds[i] = (int8_t)find_group(units, n, group_of(task, i))->order;
@@ -529,6 +532,9 @@ static enum sg_status check_categories(const struct sg_screen_category *categori
     for (size_t c = 0; c < n; c++) {
         const struct sg_screen_category *category = categories + c;
         size_t positive = 0;
+        for (size_t other = 0; other < c; other++)
+            if (strcmp(categories[other].name, category->name) == 0)
+                return sg_fail(err, SG_EINVALID, "screen: category %s is asked for twice", category->name);
         if (!category->name[0] || strlen(category->name) >= SG_SCREEN_MAX_NAME)
             return sg_fail(err, SG_EINVALID, "screen: category %zu: a name has 1 to %d bytes", c,
                            SG_SCREEN_MAX_NAME - 1);

@@ -79,6 +79,7 @@ def test_categories(train, score):
         assert rows[high]["margin"] > rows[1 - high]["margin"]
     assert score(done.out, ["x"]).returncode == 2  # which of the two?
     assert score(done.out, ["x"], "--category", "hate").returncode == 2
+    assert b"asked for twice" in train(make_rows(200), "--category", "spam", "--category", "spam").stderr
 
 
 def test_no_labels(train, tmp_path):
